@@ -1,0 +1,275 @@
+"""What providers call reasoning, text, tool calls and the end, into canonical chunks.
+
+Knows the differences that every wire protocol meets: which field reasoning came in, `<think>` in the text, tool calls
+without an index, words for the end, an answer that landed in the wrong field. Refuses to know any envelope.
+
+The law of conservation: every byte of reasoning and of content is delivered once, in order, in one field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from providers.errors import EmptyReply, GenerationAborted, TruncatedReply
+from providers.think import ThinkSplitter
+from providers.types import Change, Chunk, Cost, FinishReason, ToolCallDelta, Usage
+from providers.wire import Call
+
+# An open table: a word that is not here is `unknown`, and the raw word is kept. `failed` makes it a failure: vLLM ends
+# an aborted generation with `abort` and a normal [DONE] (wire-protocols.md, 7).
+FINISH_REASONS: Mapping[str, FinishReason | str] = {
+    "stop": "stop",
+    "end_turn": "stop",
+    "eos": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+    "abort": "failed",
+    "error": "failed",
+    "network_error": "failed",
+}
+
+_NOTHING_IS_FINE = ("length", "content_filter")  # ends that explain an empty answer
+_MOST_TOKENS = 10**12  # a larger count is rubbish
+
+
+class Assembler:
+    """The state of one answer while it arrives."""
+
+    __slots__ = ("_by_id", "_call", "_held", "_open", "_plain", "_positions", "_said", "_splitters", "changes",
+                 "finished", "finishes")  # fmt: skip
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._plain: set[int] = set()  # choices whose text needs no more looking for <think>
+        self._splitters: dict[int, ThinkSplitter] = {}
+        self._held: dict[int, list[str]] = {}  # reasoning that came although it was off
+        self._said: set[int] = set()
+        self._positions: dict[int, dict[Any, int]] = {}
+        self._open: dict[int, int] = {}
+        self.finishes: dict[int, str] = {}
+        self.finished = False
+        self.changes: list[Change] = []  # what the answer shows to have been otherwise than sent
+
+    def delta(
+        self,
+        index: int = 0,
+        *,
+        content: str | None = None,
+        reasoning: str | None = None,
+        tool_calls: Iterable[Any] | None = None,
+        finish: str | None = None,
+        logprobs: Any = None,
+    ) -> Chunk | None:
+        """One piece of choice *index* as a chunk; None where it says nothing."""
+        if content and index not in self._plain:
+            reasoning, content = self._split(index, reasoning, content)
+        elif reasoning:
+            self._plain.add(index)  # reasoning has a field of its own here: a <think> in the text is text
+        calls = self._tool_calls(index, tool_calls) if tool_calls else ()
+        if finish is not None or self._splitters or self._held or (reasoning and self._call.thinking is False):
+            reasoning, content = self._settle(index, reasoning, content, ends=finish is not None)
+        if not (content or reasoning or calls or finish is not None or logprobs is not None):
+            return None
+        if content or reasoning or calls:
+            self._said.add(index)
+        chunk = Chunk(content or None, reasoning or None, calls)
+        chunk.index, chunk.logprobs = index, logprobs
+        if finish is not None:
+            chunk.finish_reason, chunk.raw_finish_reason = self._finish(index, finish), finish
+        return chunk
+
+    def end(self, *, closed: bool) -> list[Chunk]:
+        """The answer has ended: what is still held. *closed*: the provider itself said that this is the end.
+
+        Raises:
+            TruncatedReply: it ended before it was finished.
+            EmptyReply: there was nothing in it.
+        """
+        chunks = [chunk for index in self._unsettled() if (chunk := self._flush(index)) is not None]
+        said = bool(self._said)
+        if not closed and not self.finished:
+            message = "the answer stopped before its end" if said else "the answer ended before it began"
+            raise TruncatedReply(message, status=200) if said else EmptyReply(message, status=200)
+        if not said and not any(word in _NOTHING_IS_FINE for word in map(self._canonical, self.finishes.values())):
+            message = "a success with no text, no reasoning and no tool call in it"
+            raise EmptyReply(message, status=200)
+        chunks += [Chunk(finish_reason="unknown", index=index) for index in sorted(self._said - self.finishes.keys())]
+        return chunks
+
+    # -- <think>, and reasoning that was off
+
+    def _split(self, index: int, reasoning: str | None, content: str) -> tuple[str | None, str | None]:
+        think = self._call.endpoint.dialect.reading.think
+        if think == "never" or reasoning:
+            self._plain.add(index)
+            return reasoning, content
+        splitter = self._splitters.get(index)
+        if splitter is None:
+            if think == "leading" and not content.lstrip().startswith("<") and content.strip():
+                self._plain.add(index)  # the usual case: no block, and never a splitter
+                return reasoning, content
+            splitter = self._splitters[index] = ThinkSplitter(opened=think == "opened")
+        found, rest = splitter.feed(content)
+        if splitter.done:
+            del self._splitters[index]
+            self._plain.add(index)
+        return found, rest
+
+    def _settle(
+        self, index: int, reasoning: str | None, content: str | None, *, ends: bool
+    ) -> tuple[str | None, str | None]:
+        if ends and (splitter := self._splitters.pop(index, None)) is not None:
+            found, rest = splitter.end()
+            reasoning, content = (reasoning or "") + found, (content or "") + rest
+        if self._call.thinking is not False:
+            return reasoning, content
+        return self._unasked(index, reasoning, content, ends=ends)
+
+    def _unasked(
+        self, index: int, reasoning: str | None, content: str | None, *, ends: bool
+    ) -> tuple[str | None, str | None]:
+        """Reasoning was off and came all the same: held until it is known whether it is the answer itself.
+
+        With thinking off some servers put the whole answer into the reasoning field (wire-protocols.md, 7).
+        """
+        held = self._held.setdefault(index, [])
+        if reasoning:
+            held.append(reasoning)
+        if content or (index in self._said and held):
+            reasoning = "".join(held)
+            held.clear()
+            if reasoning:
+                self._note("the provider reasoned although it was told not to")
+            return reasoning, content
+        if not ends or not held:
+            return None, content
+        text = "".join(held)
+        held.clear()
+        self._note("the whole answer came in the reasoning field; it was taken for the answer")
+        return None, text
+
+    def _note(self, why: str) -> None:
+        if not any(change.why == why for change in self.changes):
+            self.changes.append(Change("reasoning_effort", "none", "none", "inverted", why))
+
+    def _unsettled(self) -> list[int]:
+        return sorted({*self._splitters, *(index for index, held in self._held.items() if held)})
+
+    def _flush(self, index: int) -> Chunk | None:
+        reasoning, content = self._settle(index, None, None, ends=True)
+        if not (reasoning or content):
+            return None
+        self._said.add(index)
+        return Chunk(content or None, reasoning or None, index=index)
+
+    # -- tool calls
+
+    def _tool_calls(self, index: int, deltas: Iterable[Any]) -> tuple[ToolCallDelta, ...]:
+        return tuple(self._tool_call(index, delta) for delta in deltas if isinstance(delta, Mapping))
+
+    def _tool_call(self, index: int, delta: Mapping[str, Any]) -> ToolCallDelta:
+        function = delta.get("function")
+        function = function if isinstance(function, Mapping) else {}
+        arguments = function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = to_json(arguments).decode()
+        call_id = delta.get("id") or None
+        return ToolCallDelta(
+            index=self._position(index, delta.get("index"), call_id),
+            id=str(call_id) if call_id else None,
+            name=function.get("name") or None,
+            arguments=arguments or "",
+        )
+
+    def _position(self, index: int, number: Any, call_id: Any) -> int:
+        """Which call a piece belongs to: by its index, else by its id, else the last one open."""
+        positions = self._positions.setdefault(index, {})
+        if isinstance(number, int):
+            key: Any = number
+        elif call_id:
+            key = call_id
+        elif positions:
+            return self._open[index]
+        else:
+            key = 0
+        position = positions.setdefault(key, len(set(positions.values())))
+        self._open[index] = position
+        return position
+
+    # -- the end
+
+    def _canonical(self, word: str) -> str:
+        own = self._call.endpoint.dialect.reading.finish_reasons
+        return own.get(word) or FINISH_REASONS.get(word, "unknown")
+
+    def _finish(self, index: int, word: str) -> FinishReason:
+        reason = self._canonical(word)
+        if reason == "failed":
+            message = f"the provider gave up: finish_reason {word!r}"
+            raise GenerationAborted(message, status=200, code=word)
+        self.finishes[index] = word
+        self.finished = True
+        if reason == "stop" and index in self._positions:
+            return "tool_calls"  # several servers end a tool call with `stop`
+        return reason  # type: ignore[return-value]  # the table's words but `failed`
+
+
+def text_of(value: Any) -> str:
+    """Text that comes as a string, a list of strings, or a list of mappings with a `text`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(text_of(item) for item in value)
+    if isinstance(value, Mapping):
+        return text_of(value.get("text") or value.get("summary") or value.get("content"))
+    return ""
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens; None for anything that cannot be one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_TOKENS:
+        return None
+    return int(value)
+
+
+def usage_of(
+    prompt: Any = None, completion: Any = None, total: Any = None, reasoning: Any = None, cached: Any = None
+) -> Usage | None:
+    """The usage that these counts make; None when they say nothing (some servers send zeroes on every chunk)."""
+    prompt, completion, total = count(prompt), count(completion), count(total)
+    if not (prompt or completion or total):
+        return None
+    if total is None and prompt is not None and completion is not None:
+        total = prompt + completion
+    return Usage(prompt, completion, total, count(reasoning), count(cached))
+
+
+def reported_cost(value: Any, call: Call) -> Cost | None:
+    """What the provider says the call cost. A zero from a model that has a price is *unknown*, not free."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        return None
+    price = call.endpoint.price
+    if value == 0 and price is not None and (price.input or price.output):
+        return None
+    return Cost(float(value), "reported")
+
+
+def dig(value: Any, path: str) -> Any:
+    """The value at a dotted *path*, None where there is none."""
+    for step in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value

@@ -1,0 +1,227 @@
+"""OpenAI Chat Completions: Mixlayer, EmpirioLabs, AIML, and every clone.
+
+Knows how a canonical request is said in this format and how its answers are read, streamed or whole, from any server
+that calls itself compatible (wire-protocols.md, 7, lists how they differ). Refuses to know any of them by name: what
+is peculiar to one stands in its row. Does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json
+
+from providers.assemble import Assembler, dig, reported_cost, text_of, usage_of
+from providers.dialect import MEDIA, PARAMS, Dialect, DialectRow, Endpoint, Rule
+from providers.errors import MalformedReply
+from providers.failures import read_failure, refused
+from providers.translate import put, system_text, translate
+from providers.types import Chunk, Image, Message, Request, Text, Usage
+from providers.wire import MASK, Call, HttpRequest, Poll
+
+path = "/chat/completions"
+
+# OpenAI's own words. What its API does not know (top_k, min_p, repetition_penalty, budgets) is said by no clone unless
+# that clone's row says so.
+row = DialectRow(
+    params={
+        **{name: Rule() for name in PARAMS},
+        "top_k": None,
+        "min_p": None,
+        "repetition_penalty": None,
+        "reasoning_effort": Rule(to="reasoning_effort"),
+        "reasoning_budget": None,
+        **{name: Rule() for name in MEDIA},
+    },
+    when_streaming={"stream": True, "stream_options": {"include_usage": True}},
+)
+
+
+def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key: str = "") -> Call:
+    """*request* as a Chat Completions call. *key* is not used: this format has no idempotency."""
+    del key
+    dialect = endpoint.dialect
+    said = translate(request, dialect, streaming=streaming)
+    body: dict[str, Any] = {"model": endpoint.wire_model, "messages": messages(request, dialect), **said.fields}
+    if dialect.system.to is not None and (text := system_text(request.messages)):
+        put(body, tuple(dialect.system.to.split(".")), text)
+    body.update(dialect.always)
+    if streaming:
+        body.update(dialect.when_streaming)
+    if None in body.values():
+        body = {name: value for name, value in body.items() if value is not None}
+    body.update(request.extra)
+    http = HttpRequest(endpoint.url, body, http_headers(endpoint, streaming=streaming))
+    return Call(endpoint, http, said.changes, said.thinking, streaming)
+
+
+def http_headers(endpoint: Endpoint, *, streaming: bool) -> dict[str, str]:
+    auth = endpoint.auth
+    return {
+        auth.header: f"{auth.scheme} {MASK}".strip(),
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if streaming else "application/json",
+        **endpoint.headers,
+    }
+
+
+def messages(request: Request, dialect: Dialect) -> list[dict[str, Any]]:
+    """The conversation in OpenAI's shape; the system message goes elsewhere where the dialect says so."""
+    if dialect.system.to is None:
+        return [_message(message, dialect) for message in request.messages]
+    return [_message(message, dialect) for message in request.messages if message.role != "system"]
+
+
+def _message(message: Message, dialect: Dialect) -> dict[str, Any]:
+    content = message.content
+    said: dict[str, Any] = {"role": message.role}
+    if content is None or isinstance(content, str):
+        said["content"] = content
+    else:
+        said["content"] = _parts(message, dialect)
+    if message.tool_calls:
+        said["tool_calls"] = [call.model_dump() for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        said["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        said["name"] = message.name
+    if message.reasoning_content and dialect.history.reasoning == "replay":
+        said["reasoning_content"] = message.reasoning_content
+    return said
+
+
+def _parts(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
+    parts = []
+    for part in message.content or ():
+        if isinstance(part, str):
+            continue
+        word = isinstance(part, Text) or dialect.words["images" if isinstance(part, Image) else "videos"] is not None
+        if word:
+            parts.append(part.model_dump(exclude_none=True))
+    return parts
+
+
+class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
+    """Reads one answer. See `providers.wire.Reader`."""
+
+    __slots__ = ("_assembler", "_call", "_cost_paths", "closed", "id", "model")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._assembler = Assembler(call)
+        self._cost_paths = call.endpoint.dialect.reading.cost
+        self.closed = False
+        self.id = ""
+        self.model = ""
+
+    @property
+    def finished(self) -> bool:
+        return self._assembler.finished
+
+    @property
+    def changes(self) -> list[Any]:
+        return self._assembler.changes
+
+    def event(self, data: str) -> list[Chunk]:
+        if data == "[DONE]":
+            self.closed = True
+            return []
+        return self._payload(parse(data), "delta")
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Chunk] | Poll:
+        payload = parse(body)
+        chunks = self._payload(payload, "message")
+        for name in self._call.endpoint.dialect.reading.cost_headers:
+            cost = reported_cost(headers.get(name), self._call)
+            if cost is not None and not any(chunk.cost for chunk in chunks):
+                chunks.append(Chunk(cost=cost))
+        self.closed = True
+        return [*chunks, *self._assembler.end(closed=True)]
+
+    def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:
+        raise refused(status, body, headers, self._call.endpoint.dialect.errors)
+
+    def end(self) -> list[Chunk]:
+        return self._assembler.end(closed=self.closed)
+
+    # -- one JSON object, whole or a piece
+
+    def _payload(self, payload: dict[str, Any], field: str) -> list[Chunk]:
+        if payload.get("error") or payload.get("errors"):
+            raise read_failure(payload, rules=self._call.endpoint.dialect.errors, status=200, body=str(payload))
+        chunks = []
+        for choice in payload.get("choices") or ():
+            if isinstance(choice, dict) and (chunk := self._choice(choice, field)) is not None:
+                chunks.append(chunk)
+        if not self.id and (found := payload.get("id")):
+            self.id, self.model = str(found), str(payload.get("model") or "")
+        usage = payload.get("usage")
+        if usage or "meta" in payload:
+            self._accounts(payload, usage, chunks)
+        return chunks
+
+    def _choice(self, choice: dict[str, Any], field: str) -> Chunk | None:
+        piece = choice.get(field) or choice.get("message" if field == "delta" else "delta") or {}
+        if not isinstance(piece, dict):
+            message = f"choices[].{field} is not an object"
+            raise MalformedReply(message, status=200)
+        content = piece.get("content")
+        if content is not None and not isinstance(content, str):
+            content = text_of(content)
+        calls = piece.get("tool_calls")
+        return self._assembler.delta(
+            choice.get("index") or 0,
+            content=content or piece.get("refusal"),
+            reasoning=piece.get("reasoning_content") or _other_reasoning(piece),
+            tool_calls=calls if isinstance(calls, list) else None,
+            finish=choice.get("finish_reason"),
+            logprobs=choice.get("logprobs"),
+        )
+
+    def _accounts(self, payload: dict[str, Any], usage: Any, chunks: list[Chunk]) -> None:
+        found = _usage(usage) if isinstance(usage, dict) else None
+        cost = None
+        for path_ in self._cost_paths:
+            cost = cost or reported_cost(dig(payload, path_), self._call)
+        if found is not None or cost is not None:
+            chunks.append(Chunk(usage=found, cost=cost))
+
+
+def parse(data: str | bytes) -> dict[str, Any]:
+    """The JSON object that *data* is.
+
+    Raises:
+        MalformedReply: it is not JSON (NaN and infinities are not), or not an object.
+    """
+    try:
+        payload = from_json(data, allow_inf_nan=False)
+    except (ValueError, RecursionError) as error:
+        message = f"not JSON: {str(error)[:100]}"
+        raise MalformedReply(message, status=200, body=_excerpt(data)) from None
+    if not isinstance(payload, dict):
+        message = f"a JSON object was expected, not {type(payload).__name__}"
+        raise MalformedReply(message, status=200, body=_excerpt(data))
+    return payload
+
+
+def _excerpt(data: str | bytes) -> str:
+    return data[:2000] if isinstance(data, str) else data[:2000].decode("utf-8", "replace")
+
+
+def _other_reasoning(piece: dict[str, Any]) -> str | None:
+    """Reasoning under its other names; a server that sends the same text under two is read once."""
+    if (reasoning := piece.get("reasoning")) or (reasoning := piece.get("reasoningContent")):
+        return text_of(reasoning)
+    details = piece.get("reasoning_details")
+    return text_of(details) if details else None
+
+
+def _usage(usage: dict[str, Any]) -> Usage | None:
+    return usage_of(
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        usage.get("total_tokens"),
+        dig(usage, "completion_tokens_details.reasoning_tokens"),
+        dig(usage, "prompt_tokens_details.cached_tokens"),
+    )

@@ -1,0 +1,268 @@
+"""One call, sent and read: from a `Call` to chunks.
+
+Knows the protocols by name, the time limits of one exchange, and how bytes become events. Refuses to know other
+endpoints, retries and routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from providers import chat_completions, tasks
+from providers import errors as e
+from providers.dialect import Endpoint
+from providers.sse import EventParser, LimitExceeded
+from providers.transport import Response, Transport, received
+from providers.types import Chunk, Request
+from providers.wire import Call, HttpRequest, Poll, Reader, WireProtocol
+
+# A new wire protocol is one file with `row`, `path`, `encode` and `reader`, and one line here.
+PROTOCOLS: Mapping[str, WireProtocol] = {
+    "chat_completions": cast("WireProtocol", chat_completions),
+    "tasks": cast("WireProtocol", tasks),
+}
+
+BODY_LIMIT = 64 * 2**20  # bytes of a whole answer
+THREAD_ABOVE = 4 * 2**20  # bytes from which JSON is parsed beside the event loop, not in it
+GRACE = 2.0  # seconds that usage, cost and the end of a stream may take after its finish_reason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits of one exchange in seconds; None for none.
+
+    *connect*: until connected. *headers*: until the headers have come. *first_token*: until the first chunk that says
+    something. *idle*: between two such chunks, and between two pieces of a whole answer. *total*: of the exchange.
+    """
+
+    connect: float | None = 5.0
+    headers: float | None = None
+    first_token: float | None = 60.0
+    idle: float | None = 60.0
+    total: float | None = None
+
+
+def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key: str = "") -> Call:
+    """*request* in *endpoint*'s own words. Pure.
+
+    Raises:
+        Untranslatable: there is no way to say it there.
+    """
+    return PROTOCOLS[endpoint.protocol].encode(request, endpoint, streaming=streaming, key=key)
+
+
+class Exchange:
+    """One call under way: `next()` until it is empty, and `close()` in any case.
+
+    *reader*: the protocol's reader, with the provider's `id`, its `model`, and the `changes` seen in the answer.
+    *status*, *headers*: of the last HTTP response; None and empty before there was one.
+    """
+
+    __slots__ = ("_call", "_failure", "_http", "_limits", "_loop", "_parser", "_poll", "_response", "_secret", "_started",
+                 "_transport", "_waited", "headers", "reader", "status")  # fmt: skip
+
+    def __init__(self, call: Call, transport: Transport, *, secret: str | None, limits: Limits) -> None:
+        self._call, self._transport, self._secret, self._limits = call, transport, secret, limits
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._waited: float | None = None  # seconds waited since the last progress; None before the first token
+        self._http: HttpRequest | None = call.http  # what to send next; None when nothing is left to send
+        self._response: Response | None = None
+        self._parser = EventParser()
+        self._poll: Poll | None = None
+        self._failure: e.ProviderError | None = None  # raised after the chunks that came before it
+        self.reader: Reader = PROTOCOLS[call.endpoint.protocol].reader(call)
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+
+    async def next(self) -> list[Chunk]:
+        """The chunks that came with what arrived next; empty when the answer is over.
+
+        Raises:
+            ProviderError: whatever went wrong, keys removed. Chunks that came before it were returned before.
+        """
+        try:
+            if self._failure is not None:
+                raise self._failure
+            while self._response is not None or self._http is not None:
+                batch = await self._more(self._response) if self._response is not None else await self._begin()
+                if batch:
+                    return batch
+        except e.ProviderError as error:
+            self.close()
+            error.deployment = self._call.endpoint.name
+            if self._secret:
+                error.scrub(self._secret)
+            raise
+        return []
+
+    def close(self, *, whole: bool = False) -> None:
+        """Give the connection back, or drop it where the answer was not read as a *whole*. May be called again."""
+        response, self._response, self._http = self._response, None, None
+        if response is not None:
+            self._transport.leave(response, whole=whole)
+
+    def extend(self, total: float) -> None:
+        """Let the exchange take *total* seconds from its start: what has begun need not leave time for others."""
+        self._limits = replace(self._limits, total=total)
+
+    async def _begin(self) -> list[Chunk]:
+        """Send what is to be sent, and read as far as the first chunks."""
+        http, self._http = self._http, None
+        assert http is not None  # noqa: S101  # `next` asks first
+        response = self._response = await self._open(http)
+        if not 200 <= response.status < 300:
+            body = await self._body(response, e.BODY_LIMIT, cut=True)
+            return await self._later(self.reader.refused(response.status, body, received(response.headers)))
+        first = await self._bytes(response)
+        if _is_stream(response.content_type, first):
+            return self._events(first)
+        answer = await self._whole(response, first)
+        if isinstance(answer, Poll):
+            return await self._later(answer)
+        self.close(whole=True)
+        return answer
+
+    async def _later(self, poll: Poll) -> list[Chunk]:
+        """Wait before the poll is sent; nothing has come so far."""
+        self.close(whole=True)
+        total = self._limits.total
+        left = None if total is None else self._started + total - self._loop.time()
+        await asyncio.sleep(poll.after if left is None else min(poll.after, max(left, 0.0)))
+        if left is not None and poll.after >= left:
+            message = "the task was not finished within the time that this attempt had"
+            raise e.ProviderTimeout(message, phase="answer")
+        self._http = poll.http
+        return []
+
+    async def _more(self, response: Response) -> list[Chunk]:
+        if self._poll is not None:
+            poll, self._poll = self._poll, None
+            return await self._later(poll)
+        return self._events(b"" if self.reader.closed else await self._bytes(response))
+
+    def _events(self, data: bytes) -> list[Chunk]:
+        """The chunks in *data*; at the end of the stream, what was still held."""
+        reader, chunks = self.reader, []
+        if not data:
+            chunks = reader.end()
+            self.close(whole=True)
+            return chunks
+        try:
+            for event in self._parser.feed(data):
+                found = reader.event(event.data)
+                if found.__class__ is Poll:
+                    self._poll = cast("Poll", found)
+                    break
+                chunks += cast("list[Chunk]", found)
+        except LimitExceeded as error:
+            for event in error.events:
+                chunks += cast("list[Chunk]", reader.event(event.data))
+            self._failure = e.MalformedReply(str(error), status=self.status)
+        except e.ProviderError as error:
+            self._failure = error
+        if self._failure is not None and not chunks:
+            raise self._failure
+        if any(chunk.content or chunk.reasoning_content or chunk.tool_calls for chunk in chunks):
+            self._waited = 0.0
+        return chunks
+
+    async def _open(self, http: HttpRequest) -> Response:
+        limits = self._limits
+        headers_by = self._by(limits.headers)
+        first_by = self._by(limits.first_token) if self._call.streaming else None
+        ends = self._by(limits.total)
+        at = _earliest(headers_by, first_by, ends)
+        try:
+            async with asyncio.timeout_at(at):
+                response = await self._transport.send(http, secret=self._secret, connect=limits.connect)
+        except TimeoutError:
+            phase: e.Phase = "answer" if at == ends else "headers" if at == headers_by else "first_token"
+            message = f"no answer within {self._loop.time() - self._started:.3g} s"
+            raise e.ProviderTimeout(message, phase=phase) from None
+        self.status, self.headers = response.status, response.headers
+        return response
+
+    def _by(self, limit: float | None) -> float | None:
+        return None if limit is None else self._started + limit
+
+    async def _bytes(self, response: Response) -> bytes:
+        """The next bytes; empty at the end. Only the time spent waiting for the provider counts."""
+        if data := response.read_now():
+            return data
+        limits, begun = self._limits, self._loop.time()
+        at, phase = self._next_limit(begun)
+        try:
+            async with asyncio.timeout_at(at):
+                data = await response.read()
+        except e.BrokenReply:
+            if self.reader.finished:
+                return b""  # all has been said; that the connection broke afterwards takes nothing away
+            raise
+        except TimeoutError:
+            if data := response.read_now():
+                return data  # it arrived together with the timer
+            if phase == "grace":
+                return b""  # all has been said; only usage, cost or the end are missing
+            seconds = limits.idle if phase == "idle" else self._loop.time() - self._started
+            message = f"nothing that says anything came for {seconds:.3g} s"
+            raise e.ProviderTimeout(message, phase=cast("e.Phase", phase), status=self.status) from None
+        if self._waited is not None:
+            self._waited += self._loop.time() - begun
+        return data
+
+    def _next_limit(self, now: float) -> tuple[float | None, str]:
+        limits = self._limits
+        if self.reader.finished:
+            at: float | None = now + GRACE
+            phase = "grace"
+        elif self._waited is None:
+            at, phase = self._by(limits.first_token if self._call.streaming else None), "first_token"
+            if not self._call.streaming and limits.idle is not None:
+                at, phase = now + limits.idle, "idle"
+        else:
+            at, phase = (None if limits.idle is None else now + limits.idle - self._waited), "idle"
+        ends = self._by(limits.total)
+        if ends is not None and (at is None or ends < at):
+            at, phase = ends, "grace" if phase == "grace" else "answer"
+        return at, phase
+
+    async def _whole(self, response: Response, first: bytes) -> list[Chunk] | Poll:
+        body = await self._body(response, BODY_LIMIT, first=first)
+        if not body.strip():
+            message = f"HTTP {response.status} with an empty body"
+            raise e.EmptyReply(message, status=response.status)
+        if response.content_type == "text/html" or body.lstrip()[:1] == b"<":
+            message = "a page of HTML came in place of an answer"
+            raise e.ProtocolViolation(message, status=response.status, body=body[:2000].decode("utf-8", "replace"))
+        if len(body) > THREAD_ABOVE:
+            return await asyncio.to_thread(self.reader.whole, body, response.headers)
+        return self.reader.whole(body, response.headers)
+
+    async def _body(self, response: Response, limit: int, *, first: bytes = b"", cut: bool = False) -> bytes:
+        """The body up to *limit* bytes; beyond that it is *cut*, or a failure."""
+        pieces, size = [first], len(first)
+        while data := await self._bytes(response):
+            pieces.append(data)
+            size += len(data)
+            if size > limit:
+                if cut:
+                    break
+                message = f"an answer of more than {limit} bytes"
+                raise e.MalformedReply(message, status=response.status)
+        return b"".join(pieces)[:limit] if len(pieces) > 1 else first
+
+
+def _is_stream(content_type: str, first: bytes) -> bool:
+    """Whether these are server-sent events, by their label, else by their looks."""
+    if content_type == "text/event-stream":
+        return first.lstrip()[:1] not in (b"{", b"[")
+    return content_type != "application/json" and first.lstrip().startswith((b"data:", b"event:", b":"))
+
+
+def _earliest(*times: float | None) -> float | None:
+    known = [time for time in times if time is not None]
+    return min(known) if known else None

@@ -1,0 +1,342 @@
+"""Canonical parameters into a dialect, and what that changed. Pure.
+
+Knows how one canonical value becomes wire fields, and when that is a difference worth a `Change`. Refuses to know which
+provider it speaks of, how messages are shaped (the wire protocols) and whether a change is acceptable (`router.plan`).
+
+How reasoning is mapped, in one place:
+- a level that the provider does not tell apart becomes the one that its row names, reported as `nearest`;
+- a budget where there are only levels becomes the lowest level whose `LEVEL_BUDGETS` entry holds it (never less
+  reasoning than asked, but for the top), reported as `nearest`;
+- a level *and* a budget where both exist: the budget is the one control sent, the level is `emulated` by it;
+- off where it cannot be switched off is `inverted`;
+- nothing asked: nothing is sent, and what the provider will do on its own is reported as `defaulted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from providers.dialect import Dialect, Path, Scalar, Word
+from providers.errors import Untranslatable
+from providers.types import Change, Effort, Image, Message, Request
+
+# Tokens of reasoning that a level stands for where a provider has budgets and no such level. Doubling between the two
+# ends that EmpirioLabs documents (1024–32768), with its medium = 4096 (empiriolabs-qwen3.5-4b.txt).
+LEVEL_BUDGETS: Mapping[Effort, int] = {
+    "minimal": 1024,
+    "low": 2048,
+    "medium": 4096,
+    "high": 8192,
+    "xhigh": 16384,
+    "max": 32768,
+}
+
+# Values that ask for nothing: where a provider has no word for the field, leaving them out changes nothing.
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "tools": ((),),
+    "tool_choice": ("auto",),
+    "parallel_tool_calls": (True,),
+    "response_format": ({"type": "text"},),
+    "logprobs": (False,),
+    "logit_bias": ({},),
+    "min_p": (0,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "repetition_penalty": (1,),
+}
+_OFF = ("none", "off", False)
+
+Fields = dict[str, Any]
+Shape = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """*fields* for the wire, nested; what that *changes*; *thinking*: what was settled, if anything."""
+
+    fields: Fields
+    changes: tuple[Change, ...]
+    thinking: bool | None = None
+
+
+_NO_SHAPES: Mapping[str, Shape] = {}
+
+
+def translate(
+    request: Request, dialect: Dialect, *, streaming: bool = False, shapes: Mapping[str, Shape] = _NO_SHAPES
+) -> Translation:
+    """*request*'s parameters in *dialect*. *shapes* re-expresses structured fields for a protocol with its own shapes.
+
+    Raises:
+        Untranslatable: there is no way to say it, under any fidelity.
+    """
+    fields: Fields = {}
+    changes: list[Change] = []
+    for name, word in dialect.plain:
+        value = getattr(request, name)
+        if value is not None:
+            _say(name, value, word, fields, changes, streaming=streaming, shape=shapes.get(name))
+    thinking = _reasoning(request, dialect, fields, changes)
+    _messages(request, dialect, changes)
+    if dialect.defaults:
+        _defaults(request, dialect, changes)
+    return Translation(fields, tuple(changes), thinking)
+
+
+def put(fields: Fields, path: Path, value: Any) -> None:
+    """Set *value* at *path*, making the mappings on the way."""
+    for step in path[:-1]:
+        fields = fields.setdefault(step, {})
+    fields[path[-1]] = value
+
+
+# -- one parameter ----------------------------------------------------------------------------------------------------
+
+
+def _say(
+    name: str,
+    value: Any,
+    word: Word | None,
+    fields: Fields,
+    changes: list[Change],
+    *,
+    streaming: bool,
+    shape: Shape | None,
+) -> None:
+    if word is None or (streaming and not word.streaming):
+        if not _is_neutral(name, value, fields):
+            why = "there is no word for it here" if word is None else "it cannot be said while streaming"
+            changes.append(Change(name, _plain(value), None, "dropped", why))
+        return
+    if word.only is not None and _kind(value) not in word.only:
+        if not _is_neutral(name, value, fields):
+            why = f"only {', '.join(sorted(word.only))} can be said here"
+            changes.append(Change(name, _plain(value), None, "dropped", why))
+        return
+    sent = value
+    if word.low is not None or word.high is not None:
+        sent = _clamp(value, word)
+        if sent != value:
+            changes.append(Change(name, value, sent, "clamped", f"the range here is {_bounds(word)}"))
+    elif isinstance(value, tuple):
+        sent = _items(name, value, word, changes)
+    elif word.values:
+        sent = word.values.get(_kind(value), value)
+    if shape is not None:
+        sent = shape(sent)
+    if len(word.path) == 1:
+        fields[word.path[0]] = sent
+    else:
+        put(fields, word.path, sent)
+
+
+def _is_neutral(name: str, value: Any, fields: Fields) -> bool:
+    if name == "tool_choice" and value == "none" and "tools" not in fields:
+        return True
+    return value in _NEUTRAL.get(name, ())
+
+
+def _kind(value: Any) -> str:
+    """The word that stands for *value* in a row: its type for objects, true or false for booleans."""
+    if isinstance(value, Mapping):
+        return "named" if value.get("type") == "function" else str(value.get("type"))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _clamp(value: float, word: Word) -> float:
+    bound: float | None = None
+    if word.low is not None and value < word.low:
+        bound = word.low
+    elif word.high is not None and value > word.high:
+        bound = word.high
+    if bound is None:
+        return value
+    return int(bound) if isinstance(value, int) or float(bound).is_integer() else bound
+
+
+def _items(name: str, value: tuple[Any, ...], word: Word, changes: list[Change]) -> Any:
+    if word.max_items is not None and len(value) > word.max_items:
+        kept = list(value[: word.max_items])
+        sent = None if name == "tools" else kept
+        changes.append(Change(name, _plain(value), sent, "dropped", f"at most {word.max_items} can be said here"))
+        return kept
+    return value[0] if word.lone and len(value) == 1 else list(value)
+
+
+def _bounds(word: Word) -> str:
+    low = "any" if word.low is None else f"{word.low:g}"
+    return f"{low} or more" if word.high is None else f"{low} to {word.high:.15g}"
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+# -- reasoning --------------------------------------------------------------------------------------------------------
+
+
+def _reasoning(request: Request, dialect: Dialect, fields: Fields, changes: list[Change]) -> bool | None:
+    effort, budget = request.reasoning_effort, request.reasoning_budget
+    levels, limit = dialect.words["reasoning_effort"], dialect.words["reasoning_budget"]
+    if excluded := _exclusion(request, dialect):
+        return _without_reasoning(request, levels, fields, changes, excluded)
+    if effort is None and budget is None:
+        return None
+    if budget is not None and limit is not None:
+        _budget(effort, budget, limit, fields, changes)
+        return True
+    if budget is not None and effort is not None:
+        changes.append(Change("reasoning_budget", budget, None, "dropped", "only levels can be said here"))
+    if effort is None:
+        level = _level_for(budget or 0)
+        wire = levels.levels[level] if levels is not None and levels.levels is not None else None
+        how = "nearest" if wire is not None else "dropped"
+        why = f"there is no budget here; level {level} is the nearest" if wire else "there is no word for it here"
+        changes.append(Change("reasoning_budget", budget, _shown(wire), how, why))  # type: ignore[arg-type]  # one of two literals
+        _put_all(fields, wire)
+        return True if wire is not None else None
+    return _level(request, effort, levels, dialect, fields, changes)
+
+
+def _level(
+    request: Request, effort: Effort, word: Word | None, dialect: Dialect, fields: Fields, changes: list[Change]
+) -> bool | None:
+    wire = word.levels[effort] if word is not None and word.levels is not None else None
+    exact = word is not None and effort in word.exact
+    if wire is None:
+        settled = dialect.defaults.get("reasoning_effort")
+        if effort == "none" and settled in _OFF:
+            return False
+        inverted = effort == "none" and settled is not None
+        why = "reasoning cannot be switched off here" if effort == "none" else "there is no word for it here"
+        changes.append(Change("reasoning_effort", effort, None, "inverted" if inverted else "dropped", why))
+        return None
+    _put_all(fields, wire)
+    if exact:
+        return effort != "none"
+    if effort == "none":
+        why = "reasoning cannot be switched off here"
+        changes.append(Change("reasoning_effort", effort, _shown(wire), "inverted", why))
+    elif not request.any_level:
+        why = "the provider does not tell this level apart"
+        changes.append(Change("reasoning_effort", effort, _shown(wire), "nearest", why))
+    return True
+
+
+def _budget(effort: Effort | None, budget: int, word: Word, fields: Fields, changes: list[Change]) -> None:
+    sent = _clamp(budget, word)
+    if sent != budget:
+        changes.append(Change("reasoning_budget", budget, sent, "clamped", f"the range here is {_bounds(word)}"))
+    put(fields, word.path, sent)
+    if effort is not None:
+        why = "one control is sent, and the budget says it more exactly"
+        changes.append(Change("reasoning_effort", effort, {".".join(word.path): sent}, "emulated", why))
+
+
+def _level_for(budget: int) -> Effort:
+    return next((level for level, tokens in LEVEL_BUDGETS.items() if budget <= tokens), "max")
+
+
+def _exclusion(request: Request, dialect: Dialect) -> str | None:
+    """What the request asks for that excludes reasoning here, e.g. `response_format.json_schema`."""
+    if not dialect.reasoning_excludes or request.response_format is None:
+        return None
+    name = f"response_format.{request.response_format['type']}"
+    return name if name in dialect.reasoning_excludes else None
+
+
+def _without_reasoning(
+    request: Request, word: Word | None, fields: Fields, changes: list[Change], excluded: str
+) -> bool | None:
+    """Reasoning is switched off on the wire; whoever asked for it is told that he would not get it."""
+    wire = word.levels["none"] if word is not None and word.levels is not None else None
+    _put_all(fields, wire)
+    why = f"reasoning and {excluded} exclude each other here"
+    if request.reasoning_budget is not None:
+        changes.append(Change("reasoning_budget", request.reasoning_budget, None, "dropped", why))
+    if request.reasoning_effort not in (None, "none") or request.reasoning_budget is not None:
+        changes.append(Change("reasoning_effort", request.reasoning_effort or "on", _shown(wire), "inverted", why))
+    elif request.reasoning_effort is None:
+        changes.append(Change("reasoning_effort", None, _shown(wire), "defaulted", why))
+    return False if wire is not None else None
+
+
+def _put_all(fields: Fields, wire: Mapping[Path, Scalar] | None) -> None:
+    for path, value in (wire or {}).items():
+        put(fields, path, value)
+
+
+def _shown(wire: Mapping[Path, Scalar] | None) -> Any:
+    """The wire fields of a level as a person wants to see them: the lone word, or the fields."""
+    if wire is None:
+        return None
+    if len(wire) == 1:
+        return next(iter(wire.values()))
+    return {".".join(path): value for path, value in wire.items()}
+
+
+# -- messages and silence ---------------------------------------------------------------------------------------------
+
+
+def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None:
+    words, history, system = dialect.words, dialect.history, dialect.system
+    if history.last_role and request.messages[-1].role not in history.last_role:
+        message = f"the last message must be of role {' or '.join(history.last_role)} here"
+        raise Untranslatable(message)
+    thoughts = sum(1 for message in request.messages if message.reasoning_content)
+    if thoughts and history.reasoning == "strip":
+        why = "earlier reasoning is not sent back here"
+        changes.append(Change("reasoning_content", f"{thoughts} earlier turns", None, "dropped", why))
+    if words["images"] is None or words["videos"] is None:
+        _media(request.messages, words, changes)
+    if system.to is not None:
+        _system_moves(request.messages, system.max_length, changes)
+
+
+def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], changes: list[Change]) -> None:
+    for name, kind in (("images", True), ("videos", False)):
+        if words[name] is None:
+            count = sum(1 for message in messages for part in message.media if isinstance(part, Image) is kind)
+            if count:
+                why = f"the model reads no {name} here"
+                changes.append(Change("messages", f"{count} {name}", None, "dropped", why))
+
+
+def _system_moves(messages: tuple[Message, ...], max_length: int | None, changes: list[Change]) -> None:
+    """A leading system message moves without a change of meaning; one from amid the conversation does not."""
+    late = seen = False
+    for message in messages:
+        late |= message.role == "system" and seen
+        seen |= message.role != "system"
+    if not seen:
+        text = "a conversation of system messages alone cannot be said here"
+        raise Untranslatable(text)
+    if late:
+        why = "system messages stand before the conversation here"
+        changes.append(Change("messages", "a system message amid the conversation", "joined first", "emulated", why))
+    length = len(system_text(messages))
+    if max_length is not None and length > max_length:
+        text = f"the system message has {length} characters; {max_length} are allowed here"
+        raise Untranslatable(text)
+
+
+def system_text(messages: tuple[Message, ...]) -> str:
+    """All system messages as one text, a blank line between them."""
+    return "\n\n".join(message.text for message in messages if message.role == "system" and message.text)
+
+
+def _defaults(request: Request, dialect: Dialect, changes: list[Change]) -> None:
+    """What the provider will do on its own where nothing was asked, as far as it alters the meaning."""
+    for name, value in dialect.defaults.items():
+        if name == "messages":
+            asked = any(message.role == "system" for message in request.messages)
+        elif name == "reasoning_effort":
+            settled = any(change.param == name for change in changes)
+            asked = request.reasoning_effort is not None or request.reasoning_budget is not None or settled
+        else:
+            asked = getattr(request, name, None) is not None
+        if not asked:
+            changes.append(Change(name, None, value, "defaulted", "nothing was asked; this is the provider's default"))

@@ -1,0 +1,225 @@
+"""HTTP by aiohttp: the only client code that imports it.
+
+Knows connections, time limits and what aiohttp raises, mapped in one place. Refuses to know JSON, protocols, retries.
+One `Transport` a provider: a hundred hung calls to one provider must not block another's.
+
+What is set otherwise than aiohttp's defaults, and why, is in reference to its traps: no redirects (they re-send keys),
+no cookies and no proxy environment (they leak between tenants), no limit of connections (ours are elsewhere), no
+rounding of deadlines, `Accept-Encoding` as aiohttp can decode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from providers import errors as e
+from providers.wire import MASK, HttpRequest
+
+DRAIN = 0.1  # seconds a finished stream may take to close, so that its connection is used again (as openai-python)
+_LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None, ceil_threshold=1e9)
+
+Headers = CIMultiDictProxy[str] | CIMultiDict[str]
+
+
+class Response:
+    """An answer whose headers have come. Read with `read_now`, then `read`; leave with the transport's `leave`."""
+
+    __slots__ = ("_raw", "headers", "status")
+
+    def __init__(self, raw: aiohttp.ClientResponse) -> None:
+        self._raw = raw
+        self.status = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
+
+    @property
+    def at_end(self) -> bool:
+        return self._raw.content.at_eof()
+
+    def read_now(self) -> bytes:
+        """What has arrived already, without waiting; empty if nothing has."""
+        try:
+            return self._raw.content.read_nowait()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _body_failure(error) from None
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end."""
+        try:
+            return await self._raw.content.readany()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _body_failure(error) from None
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Transport:
+    """Connections to one provider. Must be closed; made on first use, in the event loop that uses it."""
+
+    def __init__(self, *, user_agent: str = "provider-router") -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._user_agent = user_agent
+        self._drains: set[asyncio.Task[None]] = set()
+        self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for drain in self._drains:
+            drain.cancel()
+        if self._drains:
+            await asyncio.wait(self._drains)
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def send(self, http: HttpRequest, *, secret: str | None, connect: float | None = None) -> Response:
+        """Send *http* with the key *secret* and return when the headers have come.
+
+        Raises:
+            ConnectionFailed, CertificateRejected, LocalFailure, ProviderTimeout, ProtocolViolation.
+        """
+        headers = http.headers
+        if secret is not None:
+            headers = {name: value.replace(MASK, secret) if MASK in value else value for name, value in headers.items()}
+        else:
+            headers = {name: value for name, value in headers.items() if MASK not in value}
+        try:
+            raw = await self._connected().request(
+                http.method,
+                http.url,
+                data=http.body,
+                headers=headers,
+                timeout=self._timeout(connect),
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _request_failure(error) from None
+        return Response(raw)
+
+    def leave(self, response: Response, *, whole: bool) -> None:
+        """Give *response* back. *whole*: all that matters was read, and the connection may be used again.
+
+        A stream whose end is still on its way gets a moment for it, so that its connection can be used again.
+        """
+        if response.at_end:
+            return
+        if not whole:
+            response.close()
+            return
+        drain = asyncio.ensure_future(_drain(response))
+        self._drains.add(drain)
+        drain.add_done_callback(self._drains.discard)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._session.closed:
+            self._loop = loop
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=_NO_TIMEOUT,
+                trust_env=False,
+                headers={"User-Agent": self._user_agent},
+            )
+        elif self._loop is not loop:
+            message = "this router belongs to another event loop: open one in each loop, and close it there"
+            raise RuntimeError(message)
+        return self._session
+
+    def _timeout(self, connect: float | None) -> aiohttp.ClientTimeout:
+        found = self._timeouts.get(connect)
+        if found is None:
+            found = self._timeouts[connect] = aiohttp.ClientTimeout(
+                total=None, connect=connect, sock_connect=connect, sock_read=None, ceil_threshold=1e9
+            )
+        return found
+
+
+async def _drain(response: Response) -> None:
+    try:
+        async with asyncio.timeout(DRAIN):
+            while await response.read():
+                pass
+    except (TimeoutError, e.ProviderError):
+        pass
+    finally:
+        if not response.at_end:
+            response.close()
+
+
+def received(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """*headers* with a `Date`: RFC 9110, 6.6.1 has the recipient note the time where the sender did not."""
+    if "Date" in headers:
+        return headers
+    dated: CIMultiDict[str] = CIMultiDict(headers)
+    dated["Date"] = formatdate(time.time(), usegmt=True)
+    return dated
+
+
+# -- what aiohttp raises ----------------------------------------------------------------------------------------------
+
+
+def _request_failure(error: Exception) -> e.ProviderError:
+    """What `session.request` raised. Never chained: the repr of aiohttp's own errors shows headers, and so the key."""
+    name = type(error).__name__
+    if isinstance(error, aiohttp.ClientSSLError):
+        message = "the TLS handshake failed: " + _reason(error)
+        return e.CertificateRejected(message)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return e.Unreachable("the host name cannot be resolved")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return e.ProviderTimeout("no connection within the limit", phase="connect")
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return e.ProviderTimeout("no headers within the limit", phase="headers")
+    if isinstance(error, aiohttp.ClientResponseError):
+        # aiohttp gives protocol rubbish the status 400; it is the provider's failure, never the caller's.
+        return e.ProtocolViolation("what came back is not proper HTTP: " + e.one_line(str(error.message)))
+    if isinstance(error, OSError) and error.errno in _LOCAL:
+        return e.LocalFailure(f"no connection can be opened on this machine: {errno.errorcode[error.errno]}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return e.Unreachable("no connection: " + _reason(error))
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return e.ConnectionFailed("the connection was closed before an answer came")
+    if isinstance(error, aiohttp.InvalidURL | ValueError) and not isinstance(error, aiohttp.ClientOSError):
+        return e.LocalFailure("the request cannot be sent: its URL or a header is not valid")
+    return e.ConnectionFailed(f"the connection broke before an answer came ({name})")
+
+
+def _body_failure(error: Exception) -> e.ProviderError:
+    """What reading a body raised: by now the provider has accepted the request."""
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return e.ProviderTimeout("the answer stopped coming", phase="idle")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return e.ProtocolViolation("what came back is not proper HTTP: " + e.one_line(str(error.message)))
+    return e.TruncatedReply(f"the connection broke inside the answer ({type(error).__name__})", status=200)
+
+
+def _reason(error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if isinstance(code, int) and code in errno.errorcode:
+        return errno.errorcode[code]
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    return e.one_line(str(inner)) if inner is not None else type(error).__name__

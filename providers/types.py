@@ -1,0 +1,74 @@
+"""The canonical values, in one place to import them from: one request, one answer, and `fold` between chunks and it.
+
+Requests live in `request.py`, answers in `answer.py`, folding in `fold.py`.
+"""
+
+from __future__ import annotations
+
+from providers.answer import (
+    Attempt,
+    Change,
+    Choice,
+    Chunk,
+    Completion,
+    Cost,
+    CostSource,
+    FinishReason,
+    How,
+    ToolCallDelta,
+    Usage,
+    usage_to_openai,
+)
+from providers.fold import Folder, fold, with_completion
+from providers.request import (
+    EFFORTS,
+    Effort,
+    Fidelity,
+    Function,
+    Image,
+    MediaURL,
+    Message,
+    Part,
+    Request,
+    ResponseFormat,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Video,
+)
+
+__all__ = [
+    "EFFORTS",
+    "Attempt",
+    "Change",
+    "Choice",
+    "Chunk",
+    "Completion",
+    "Cost",
+    "CostSource",
+    "Effort",
+    "Fidelity",
+    "FinishReason",
+    "Folder",
+    "Function",
+    "How",
+    "Image",
+    "MediaURL",
+    "Message",
+    "Part",
+    "Request",
+    "ResponseFormat",
+    "Role",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolChoice",
+    "Usage",
+    "Video",
+    "fold",
+    "usage_to_openai",
+    "with_completion",
+]

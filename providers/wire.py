@@ -1,0 +1,109 @@
+"""What goes over the wire and comes back, as values; and the interface of a wire protocol.
+
+Knows an HTTP request, a call, and what a protocol turns into what. Refuses to know any protocol, and does no I/O: a
+`Reader` is fed what arrived and answers with chunks, with a `Poll` (*not finished, send this*), or with a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from providers.dialect import DialectRow, Endpoint
+    from providers.types import Change, Chunk, Request
+
+MASK = "***"
+
+
+class HttpRequest:
+    """One HTTP request, without the key: `headers` show it masked; the transport puts it in as it sends.
+
+    `body` is the JSON as bytes, made once, when it is first looked at: most planned calls are never sent.
+    """
+
+    __slots__ = ("_body", "headers", "json", "method", "url")
+
+    def __init__(self, url: str, json: Any, headers: Mapping[str, str], method: str = "POST") -> None:
+        self.method, self.url, self.json, self.headers = method, url, json, headers
+        self._body: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        if self._body is None:
+            self._body = to_json(self.json)
+        return self._body
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.url}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request in an endpoint's own words.
+
+    *changes* is every difference between what was asked and what is sent; *thinking* what was settled about reasoning
+    (None: left to the provider); *streaming* whether the answer is asked for as a stream.
+    """
+
+    endpoint: Endpoint
+    http: HttpRequest
+    changes: tuple[Change, ...] = ()
+    thinking: bool | None = None
+    streaming: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what a protocol's reader needs to know of its own call
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Not finished: send *http* in *after* seconds, and feed what comes back to the same reader."""
+
+    http: HttpRequest
+    after: float
+
+
+class Reader(Protocol):
+    """Reads the answer to one call. Fed in the order of arrival; every method may raise a `ProviderError`."""
+
+    finished: bool
+    """True when nothing more is needed: all has been said, usage and cost may still follow."""
+
+    closed: bool
+    """True when the provider itself has said that this is the end (`[DONE]`)."""
+
+    def event(self, data: str) -> list[Chunk] | Poll:
+        """The chunks that one server-sent event's data means; or that the answer is to be fetched instead."""
+        ...
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Chunk] | Poll:
+        """The chunks that a whole JSON body means."""
+        ...
+
+    def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:
+        """Raise the failure that a refusal means; or a `Poll`, where it means that the answer is to be fetched."""
+        ...
+
+    def end(self) -> list[Chunk]:
+        """The stream has ended: what was still held, or a failure if it ended too soon."""
+        ...
+
+
+class WireProtocol(Protocol):
+    """`encode` and `decode` of one wire format. Pure."""
+
+    row: DialectRow
+    """What the format itself says of parameters: the lowest layer of every dialect that speaks it."""
+
+    path: str
+    """Appended to `base_url`."""
+
+    def encode(self, request: Request, endpoint: Endpoint, *, streaming: bool, key: str) -> Call:
+        """*request* in *endpoint*'s words. *key* names the logical request, the same for every retry of it."""
+        ...
+
+    def reader(self, call: Call) -> Reader:
+        """A fresh reader for the answer to *call*."""
+        ...

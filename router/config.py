@@ -1,0 +1,273 @@
+"""What a routes file means, compiled: providers with their keys, deployments, routes and policies.
+
+Knows the values that the planner, the policy and the shell work with, and how a name that a caller puts in `model` is
+resolved. Refuses to know YAML (`documents`), the rows of the file (`rows`) and how these values are made (`load`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any, Literal, NoReturn, Self, TypeVar
+
+from providers.dialect import Endpoint, Price
+from providers.types import Fidelity
+from router.problems import Problem
+
+Select = Literal["priority", "weighted", "cheapest", "fastest", "least_busy"]
+Order = Literal["elsewhere_first", "here_first"]
+OnInterruption = Literal["error", "recover", "restart"]
+Need = Literal[
+    "tools", "json_object", "json_schema", "images", "video", "logprobs", "reasoning_off", "reasoning_levels"
+]
+V = TypeVar("V")
+
+MASK = "***"
+
+
+class Secret:
+    """Text that is never shown: masked in every rendering, not picklable, not copied, compared in constant time."""
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self.__text
+
+    def __bool__(self) -> bool:
+        return bool(self.__text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return compare_digest(self.__text.encode(), other.__text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.__text))
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK})"
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        message = "a Secret is never pickled"
+        raise TypeError(message)
+
+    __reduce__ = __getstate__ = __reduce_ex__  # type: ignore[assignment]  # every way to pickle ends there
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a provider's account. *label* names it in logs and metrics: its place in the file, or its own name."""
+
+    label: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an account, or one deployment in a route, may carry; None for unknown."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An account at a provider: *keys* share its *limits*.
+
+    *keyless*: it needs no key (a local server). *missing*: environment variables that would hold a key and do not.
+    """
+
+    name: str
+    base_url: str
+    keys: tuple[Key, ...] = ()
+    keyless: bool = False
+    missing: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can be asked at all."""
+        return self.keyless or bool(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits of one attempt in seconds; None for none. What they mean stands in `providers.client.Limits`."""
+
+    connect: float = 5.0
+    headers: float | None = None
+    first_token: float | None = 60.0
+    idle: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds before the same deployment is asked again: *initial*, growing to *max*."""
+
+    initial: float = 0.5
+    max: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSettings:
+    """*failures* in a row open a deployment's circuit for *cooldown* seconds, growing to *max_cooldown*."""
+
+    failures: int = 3
+    cooldown: float = 2.0
+    max_cooldown: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may be done for one request. *attempts* counts all of them, *deadline* is seconds for the whole of it."""
+
+    name: str = "default"
+    attempts: int = 4
+    attempts_per_deployment: int = 2
+    order: Order = "elsewhere_first"
+    backoff: Backoff = field(default_factory=Backoff)
+    deadline: float = 600.0
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    circuit: CircuitSettings = field(default_factory=CircuitSettings)
+    on_interruption: OnInterruption = "recover"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What `router serve` needs to know. *max_body* is bytes; without *keys* it is open to everybody."""
+
+    keys: tuple[Key, ...] = ()
+    max_body: int = 32 * 2**20
+    host: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An endpoint with its place in a route. A lower *priority* is asked first; a *weight* of 0 never.
+
+    *limits* are those of this place alone, beside the ones of the provider's account.
+    """
+
+    endpoint: Endpoint
+    provider: Provider
+    priority: int = 1
+    weight: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def name(self) -> str:
+        """`provider/model`."""
+        return self.endpoint.name
+
+    @property
+    def price(self) -> Price | None:
+        """Dollars per million tokens: the route's own, where it says one."""
+        return self.endpoint.price
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A name that callers may put in `model`. *fidelity* has a `default`, and fields that differ from it.
+
+    *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0.
+    """
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    select: Select = "priority"
+    fidelity: Mapping[str, Fidelity] = field(default_factory=lambda: {"default": "declared"})
+    policy: Policy = field(default_factory=Policy)
+    needs: tuple[Need, ...] = ()
+    tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        tiers: dict[int, list[Deployment]] = {}
+        for deployment in self.deployments:
+            if deployment.weight > 0:
+                tiers.setdefault(deployment.priority, []).append(deployment)
+        # The one assignment to a frozen value: the planner reads this for every request.
+        object.__setattr__(self, "tiers", tuple(tuple(tiers[priority]) for priority in sorted(tiers)))
+
+
+class Lazy(Mapping[str, V]):
+    """A mapping whose names are known and whose values are made when first looked at.
+
+    The catalog has many deployments and a process uses few: opening a router must not compile them all.
+    """
+
+    __slots__ = ("_made", "_make", "_names")
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], V]) -> None:
+        self._names: dict[str, None] = dict.fromkeys(names)
+        self._make = make
+        self._made: dict[str, V] = {}
+
+    def __getitem__(self, name: str) -> V:
+        if name in self._made:
+            return self._made[name]
+        if name not in self._names:
+            raise KeyError(name)
+        made = self._made[name] = self._make(name)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self._names)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A routes file over the catalog, complete and checked.
+
+    *models*: every model of the catalog and the file as a route. *deployments*: every one, by `provider/model`, with
+    priority and weight 1. *alone*: the same as routes of one. *sampling*: what a model's makers advise, by mode.
+    """
+
+    file: str | None
+    providers: Mapping[str, Provider]
+    deployments: Mapping[str, Deployment]
+    models: Mapping[str, Route]
+    routes: Mapping[str, Route]
+    alone: Mapping[str, Route]
+    policies: Mapping[str, Policy]
+    gateway: Gateway = field(default_factory=Gateway)
+    sampling: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    warnings: tuple[Problem, ...] = ()
+
+    def route(self, name: str) -> Route | None:
+        """What *name* stands for: a route, else a model, else one deployment; None if nothing."""
+        for table in (self.routes, self.models, self.alone):
+            if name in table:
+                return table[name]
+        return None
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that `route` knows: routes, models, deployments."""
+        return tuple(dict.fromkeys((*self.routes, *self.models, *self.alone)))

@@ -1,0 +1,157 @@
+"""Every error that a caller can meet, in one place to import from.
+
+Knows the errors that only a router can have. The failures of a single provider live in `providers.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from providers.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BrokenReply,
+    CallerFault,
+    CertificateRejected,
+    ConfigError,
+    ConnectionFailed,
+    ContentBlocked,
+    ContextLengthExceeded,
+    CredentialFailed,
+    EmptyReply,
+    GenerationAborted,
+    InvalidRequest,
+    LocalFailure,
+    MalformedReply,
+    ModelNotFound,
+    OutOfCredit,
+    Overloaded,
+    PermissionDenied,
+    ProtocolViolation,
+    ProviderError,
+    ProviderTimeout,
+    RateLimited,
+    RequestTooLarge,
+    RouterError,
+    ServerError,
+    TruncatedReply,
+    Unreachable,
+    Untranslatable,
+    UpstreamTimeout,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from providers.types import Attempt, Completion
+    from router.plan import Plan
+
+__all__ = [
+    "AuthenticationFailed",
+    "BadRequest",
+    "BrokenReply",
+    "CallerFault",
+    "CertificateRejected",
+    "ConfigError",
+    "ConnectionFailed",
+    "ContentBlocked",
+    "ContextLengthExceeded",
+    "CredentialFailed",
+    "DeadlineExceeded",
+    "DeploymentsExhausted",
+    "EmptyReply",
+    "GenerationAborted",
+    "InvalidRequest",
+    "LocalFailure",
+    "MalformedReply",
+    "ModelNotFound",
+    "NoDeployment",
+    "OutOfCredit",
+    "Overloaded",
+    "PermissionDenied",
+    "ProtocolViolation",
+    "ProviderError",
+    "ProviderTimeout",
+    "RateLimited",
+    "RequestTooLarge",
+    "RouterError",
+    "ServerError",
+    "StreamInterrupted",
+    "TruncatedReply",
+    "UnknownModel",
+    "Unreachable",
+    "Untranslatable",
+    "UpstreamTimeout",
+]
+
+
+class UnknownModel(InvalidRequest):
+    """`model` names neither a route, nor a catalog model, nor a deployment."""
+
+    def __init__(self, model: str, known: Sequence[str]) -> None:
+        self.model = model
+        super().__init__(f"nobody knows {model!r}; {nearest(model, known)}", field="model")
+
+
+class NoDeployment(RouterError):
+    """No deployment of the route may serve the request; nothing was sent. `plan.excluded` says why, one by one."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        reasons = [f"  {out.deployment}: {out.why}" for out in plan.excluded] or ["  the route is empty"]
+        head = f"no deployment of {plan.route!r} can serve this request as it is asked:"
+        tail = "Ask for less, add a deployment, or allow changes with fidelity: best_effort."
+        super().__init__("\n".join([head, *reasons, tail]))
+
+
+def _lines(attempts: Sequence[Attempt]) -> str:
+    return "\n".join(f"  {attempt.deployment}: {attempt.why or attempt.outcome}" for attempt in attempts)
+
+
+class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
+    """Every deployment that could be asked has failed. `exceptions` are the failures, `attempts` the exchanges."""
+
+    attempts: tuple[Attempt, ...]
+
+    def __new__(cls, attempts: Sequence[Attempt], *, why: str = "") -> Self:
+        failures = [attempt.error for attempt in attempts if attempt.error is not None]
+        count = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
+        text = f"{count}, no answer{f' ({why})' if why else ''}:\n{_lines(attempts)}"
+        self = super().__new__(cls, text, failures)
+        self.attempts = tuple(attempts)
+        return self
+
+    def __init__(self, attempts: Sequence[Attempt], *, why: str = "") -> None:
+        self.why = why
+
+    def derive(self, excs: Sequence[Any]) -> DeploymentsExhausted:  # type: ignore[override]  # never another group
+        """The group that holds some of the failures: what `except*` and `split` make."""
+        kept = [attempt for attempt in self.attempts if attempt.error in excs]
+        return DeploymentsExhausted(kept, why=self.why)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the first of the deployments said that it can be asked again."""
+        waits = [wait for error in self.exceptions if (wait := getattr(error, "retry_after", None)) is not None]
+        return min(waits) if waits else None
+
+
+class DeadlineExceeded(RouterError):
+    """The deadline of the request passed. `attempts` is what was tried; `partial` what a stream had delivered."""
+
+    def __init__(self, deadline: float, attempts: Sequence[Attempt], partial: Completion | None = None) -> None:
+        self.deadline, self.attempts, self.partial = deadline, tuple(attempts), partial
+        text = f"no answer within the deadline of {deadline:g} s"
+        super().__init__(f"{text}:\n{_lines(attempts)}" if attempts else text)
+
+
+class StreamInterrupted(RouterError):
+    """A stream broke after the caller had seen part of it.
+
+    *partial* is a `Completion` with all that was delivered and what it cost; `__cause__` and *error* are what broke it.
+    """
+
+    def __init__(self, error: Exception, partial: Completion) -> None:
+        self.error, self.partial = error, partial
+        self.attempts = partial.attempts
+        super().__init__(f"the stream of {partial.deployment} broke after it had begun: {error}")

@@ -1,0 +1,92 @@
+"""Tokens and dollars, estimated where nobody has counted them. Pure.
+
+Knows a rule of thumb and its margin, and how a price list is applied. Refuses to know the catalog.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from providers.types import Completion, Cost, Image, Request, Usage
+
+if TYPE_CHECKING:
+    from providers.dialect import Price
+
+# Qwen's tokenizer takes about four characters of English for a token and about one and a half of Chinese.
+ASCII_PER_TOKEN = 4.0
+OTHER_PER_TOKEN = 1.5
+PER_MESSAGE = 4  # tokens of a turn's frame in the chat template
+PER_IMAGE = 1000  # a picture of about a megapixel
+PER_VIDEO = 4000
+MARGIN = 0.3  # a prompt is only called too long when it would be so with 30 % fewer tokens than estimated
+
+
+def text_tokens(text: str) -> int:
+    """About how many tokens *text* has; 0 for none."""
+    if not text:
+        return 0
+    if text.isascii():
+        return int(len(text) / ASCII_PER_TOKEN) + 1
+    ascii_count = len(text.encode("ascii", "ignore"))
+    return int(ascii_count / ASCII_PER_TOKEN + (len(text) - ascii_count) / OTHER_PER_TOKEN) + 1
+
+
+def prompt_tokens(request: Request) -> int:
+    """About how many tokens the prompt of *request* has, tools included."""
+    total = 0
+    for message in request.messages:
+        total += PER_MESSAGE + text_tokens(message.text)
+        total += sum(PER_IMAGE if isinstance(part, Image) else PER_VIDEO for part in message.media)
+        total += sum(text_tokens(call.name + call.arguments) for call in message.tool_calls)
+    return total + (text_tokens(str(request.tools)) if request.tools else 0)
+
+
+def price_of(usage: Usage, price: Price | None) -> Cost:
+    """What *usage* costs by *price*; unknown where either is."""
+    if price is None or price.input is None or price.output is None or usage.prompt_tokens is None:
+        return Cost()
+    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
+    cached_price = price.input if price.cached is None else price.cached
+    dollars = (
+        (usage.prompt_tokens - cached) * price.input
+        + cached * cached_price
+        + (usage.completion_tokens or 0) * price.output
+    )
+    return Cost(dollars / 1e6, "estimated")
+
+
+def usage_or_estimate(found: Usage, request: Request, completion: Completion) -> Usage:
+    """*found*, with what the provider left out counted by us and marked as such."""
+    missing = found.prompt_tokens is None or found.completion_tokens is None
+    thoughts = "".join(choice.reasoning_content or "" for choice in completion.choices)
+    uncounted = found.reasoning_tokens is None and bool(thoughts)
+    if not missing and not uncounted:
+        return found
+    reasoning = text_tokens(thoughts) if uncounted else found.reasoning_tokens
+    prompt, generated = found.prompt_tokens, found.completion_tokens
+    if prompt is None:
+        prompt = prompt_tokens(request)
+    if generated is None:
+        generated = completion_tokens(completion)
+    if uncounted:
+        reasoning = min(reasoning or 0, generated)
+    total = found.total_tokens if found.total_tokens is not None else prompt + generated
+    return Usage(prompt, generated, total, reasoning, found.cached_tokens, estimated=True)
+
+
+def completion_tokens(completion: Completion) -> int:
+    """About how many tokens were generated."""
+    total = 0
+    for choice in completion.choices:
+        total += text_tokens(choice.content or "") + text_tokens(choice.reasoning_content or "")
+        total += sum(text_tokens(call.name + call.arguments) for call in choice.tool_calls)
+    return total
+
+
+def sum_costs(costs: list[Cost]) -> Cost:
+    """All costs as one: unknown if one is, reported only if all that are not zero were."""
+    if not costs or any(cost.usd is None for cost in costs):
+        return Cost()
+    dollars = sum(cost.usd or 0.0 for cost in costs)
+    told = all(cost.source == "reported" for cost in costs if cost.usd) and costs[-1].source == "reported"
+    return Cost(dollars, "reported" if told else "estimated")

@@ -1,0 +1,273 @@
+"""One emulated provider as a server: it receives, asks its script for faults, and sends.
+
+Knows HTTP and the order of things. Knows no provider's words: a subclass turns one request into one ``Outcome``, at
+once and without I/O, and everything below that (delays, broken connections, broken streams) is the same for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from aiohttp import web
+
+from ..answers import Answer
+from ..faults import Fault
+from . import sending
+from .playback import Outcome, Stream, Whole
+from .record import Headers, Invoice, Received, Script
+from .words import Problem, problem_of, stand_in
+
+
+class Emulator(ABC):
+    """A provider's emulator, running between ``async with`` and its end."""
+
+    name: ClassVar[str]
+    words: ClassVar[Mapping[str, Problem]]  # the provider's own words for each kind of ``Fault.words``
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        token_delay: float = 0.0,
+        latency: float = 0.0,
+        requests_per_minute: int | None = None,
+        max_body: int = 160 * 2**20,
+    ) -> None:
+        """Make an emulator. *api_key* None accepts any key but not none at all.
+
+        *requests_per_minute* is off by default even where a limit is documented: a test suite is not an account.
+        """
+        self.api_key = api_key
+        self.token_delay = token_delay
+        self.latency = latency
+        self.requests: list[Received] = []
+        self.invoices: list[Invoice] = []
+        self.base_url = ""
+        self._requests_per_minute = requests_per_minute
+        self._max_body = max_body
+        self._answers: Script[tuple[Answer, ...]] = Script()
+        self._faults: Script[Fault] = Script()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._runner: web.AppRunner | None = None
+        self._host, self._port = "127.0.0.1", 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.base_url or 'not started'}>"
+
+    # --- The script ---------------------------------------------------------------------------------------------
+
+    def reply(
+        self,
+        answer: Answer | Sequence[Answer],
+        *,
+        times: int | None = None,
+        when: Callable[[Received], bool] | None = None,
+    ) -> None:
+        """Answer with *answer* (several: one per choice) so many times, None for ever; counted ones come first."""
+        self._answers.add((answer,) if isinstance(answer, Answer) else tuple(answer), times, when)
+
+    def fail(
+        self,
+        fault: Fault | Callable[[], Fault],
+        *,
+        times: int | None = 1,
+        when: Callable[[Received], bool] | None = None,
+    ) -> None:
+        """Apply *fault* to the next requests that it fits; *times* None is for ever, ``heal`` ends it."""
+        self._faults.add(fault if isinstance(fault, Fault) else fault(), times, when)
+
+    def heal(self) -> None:
+        """Forget the faults."""
+        self._faults.clear()
+
+    def forget(self) -> None:
+        """Forget faults, answers, requests and invoices."""
+        self._faults.clear()
+        self._answers.clear()
+        self.requests.clear()
+        self.invoices.clear()
+
+    # --- What a provider is -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def is_inference(self, received: Received) -> bool:
+        """Whether faults and limits apply to this request."""
+
+    @abstractmethod
+    def wants_stream(self, received: Received) -> bool:
+        """Whether the request asks for a stream."""
+
+    @abstractmethod
+    def answer(self, received: Received, fault: Fault | None) -> Outcome:
+        """Validate, generate, bill and render; *fault* is one that shapes an answer, not its way."""
+
+    @abstractmethod
+    def other(self, received: Received) -> Whole:
+        """Answer a request that is not inference: the list of models, an unknown path."""
+
+    @abstractmethod
+    def envelope(self, problem: Problem, received: Received) -> Whole:
+        """A refusal in the provider's own envelope."""
+
+    def generates(self, received: Received) -> bool:
+        """Whether the request makes a new answer; a poll does not."""
+        return True
+
+    def asked_model(self, received: Received) -> str:
+        """The model that the request names."""
+        return str(received.body.get("model")) if isinstance(received.body, dict) else ""
+
+    def reply_headers(self, received: Received) -> Mapping[str, str]:
+        """Headers that the provider sets on every reply to this request."""
+        return {}
+
+    # --- Running ------------------------------------------------------------------------------------------------
+
+    def bind(self, host: str = "127.0.0.1", port: int = 0) -> Self:
+        """Say where to listen; port 0 takes a free one."""
+        self._host, self._port = host, port
+        return self
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=self._max_body)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # A handler dies with its client, and nobody's patience is tested by the end of an emulator.
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.01, lingering_time=0.1
+        )
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        port = self._runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.base_url = f"http://{host}:{port}/v1"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for _ in range(3):  # the connections' own tasks end a turn of the loop after their handlers
+            await asyncio.sleep(0)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await self._serve(request)
+        finally:
+            self._tasks.discard(task)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        received = await self._receive(request)
+        self.requests.append(received)
+        await _sleep(self.latency)
+        if received.too_large:
+            return await self._send(request, received, self.in_words("too_large", received), None)
+        if not self.is_inference(received):
+            return await self._send(request, received, self.other(received), None)
+        streaming, generates = self.wants_stream(received), self.generates(received)
+        entry = self._faults.take(received, lambda fault: fault.fits(streaming=streaming, generates=generates))
+        if entry is not None and entry.item.at_arrival:
+            return await self._fail_at_arrival(request, received, entry.item)
+        outcome = self._over_limit(received) or self.answer(received, entry.item if entry else None)
+        if entry is not None and isinstance(outcome, Whole) and outcome.refused:
+            self._faults.give_back(entry)
+            entry = None
+        return await self._send(request, received, outcome, entry.item if entry else None)
+
+    async def _receive(self, request: web.Request) -> Received:
+        at = asyncio.get_running_loop().time()
+        raw, too_large = b"", False
+        try:
+            raw = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            too_large = True
+        headers, query = Headers(request.headers), dict(request.query)
+        return Received(at, request.method, request.path, query, headers, raw, _parsed(raw), too_large=too_large)
+
+    async def _send(
+        self, request: web.Request, received: Received, outcome: Outcome, fault: Fault | None
+    ) -> web.StreamResponse:
+        kind = fault.kind if fault is not None else ""
+        if fault is not None and kind == "lost_response":
+            return await sending.disturb(request, fault)
+        if fault is not None and kind == "slow_headers":
+            await _sleep(fault.seconds)
+        if kind == "json_instead_of_stream" and isinstance(outcome, Stream):
+            outcome = outcome.whole
+        headers = {**self.reply_headers(received), **outcome.headers}
+        received.status = outcome.status if isinstance(outcome, Whole) else 200
+        if isinstance(outcome, Whole):
+            return await sending.send_whole(request, replace(outcome, headers=headers), fault)
+        return await sending.send_stream(
+            request, replace(outcome, headers=headers), fault, token_delay=self.token_delay
+        )
+
+    # --- Faults that stand in place of an answer ----------------------------------------------------------------
+
+    async def _fail_at_arrival(self, request: web.Request, received: Received, fault: Fault) -> web.StreamResponse:
+        whole = self._in_place_of_answer(received, fault)
+        if whole is None:
+            return await sending.disturb(request, fault)
+        headers = {**whole.headers, **dict(fault.headers)}
+        return await self._send(request, received, replace(whole, headers=headers), None)
+
+    def _in_place_of_answer(self, received: Received, fault: Fault) -> Whole | None:
+        if fault.kind == "words":
+            return self.in_words(str(fault.code), received)
+        if fault.kind == "status" and fault.body is None:
+            return self.envelope(problem_of(self.words, fault.http_status), received)
+        if fault.kind == "error_in_200":
+            return replace(self.envelope(self.problem_in_200(fault.code), received), status=200)
+        return stand_in(fault)
+
+    def in_words(self, kind: str, received: Received) -> Whole:
+        """The provider's own words for *kind*, as a refusal."""
+        return self.refuse(self.words[kind], received)
+
+    def refuse(self, problem: Problem, received: Received) -> Whole:
+        """Put a problem into the provider's envelope; {model} in its message is the one that was asked for."""
+        message = problem.message.replace("{model}", self.asked_model(received))
+        return replace(self.envelope(replace(problem, message=message), received), refused=True)
+
+    def problem_in_200(self, code: str | int | None) -> Problem:
+        """The error that hides in an HTTP 200, or in an event of a stream."""
+        problem = self.words["server_error"]
+        return problem if code is None else replace(problem, code=str(code), type=str(code))
+
+    def _over_limit(self, received: Received) -> Whole | None:
+        if self._requests_per_minute is None:
+            return None
+        recent = sum(self.is_inference(r) and r.at > received.at - 60 for r in self.requests)
+        return self.in_words("rate_limited", received) if recent > self._requests_per_minute else None
+
+
+async def _sleep(seconds: float) -> None:
+    if seconds > 0:
+        await asyncio.sleep(seconds)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None

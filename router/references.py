@@ -1,0 +1,95 @@
+"""What one part of a configuration says of another: whatever is named must be there. Pure.
+
+Knows which names refer to what, and what can only be seen of a row once its layers lie together. Refuses to judge what
+merely disappoints (`lint`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from providers.dialect import PARAMS, DialectRow
+from providers.errors import nearest
+from router.documents import Document
+from router.layers import Facts, Layer
+from router.problems import Problem, Steps
+from router.rows import RouteRow, RoutesFile
+
+Broken = frozenset[Steps]
+
+# Fields whose values are no numbers: a range would mean nothing there.
+_NO_NUMBERS = frozenset(
+    ("stop", "logprobs", "logit_bias", "tools", "tool_choice", "parallel_tool_calls", "response_format", "user")
+)
+
+
+def check_facts(facts: Facts, broken: Broken) -> Iterator[Problem]:
+    """Providers without an address, deployments of providers that are not there, models that nobody serves."""
+    for name, stack in facts.providers.items():
+        if stack.last("base_url") is None and not _is_broken(broken, "providers", name, "base_url"):
+            yield stack.top.problem("base_url", message="is required", hint="write e.g. https://api.example.com/v1")
+        for layer in stack.layers:
+            yield from _ranges(layer)
+    for served in facts.deployments.values():
+        row = served.top.row
+        if row.provider not in facts.providers and not _is_broken(broken, "providers", row.provider):
+            message = f"the provider {row.provider!r} is not known"
+            yield served.top.problem("provider", message=message, hint=nearest(row.provider, facts.providers))
+        if not served.last("model"):
+            hint = "say what the provider calls the model"
+            yield served.top.problem("model", message="is required", hint=hint)
+        for placed in served.layers:
+            yield from _ranges(placed)
+
+
+def _ranges(layer: Layer[DialectRow]) -> Iterator[Problem]:
+    for name, rule in layer.row.params.items():
+        if rule is not None and rule.range is not None and name in _NO_NUMBERS:
+            hint = "a range is for " + ", ".join(field for field in PARAMS if field not in _NO_NUMBERS)
+            yield layer.problem("params", name, "range", message=f"{name} is no number", hint=hint)
+
+
+def check_routes(rows: RoutesFile, document: Document, facts: Facts, broken: Broken) -> Iterator[Problem]:
+    """Routes to deployments and policies that are not there, or to the same one twice, or to nobody."""
+    for name in rows.models:
+        if not facts.models[name] and not _is_broken(broken, "models", name):
+            steps: Steps = ("models", name, "deployments")
+            yield document.problem(steps, "is empty, and the catalog does not know the model", "name at least one")
+    for name, row in rows.routes.items():
+        yield from _deployments(("routes", name, "deployments"), row, document, facts, broken)
+        known = {"default", *rows.policies}
+        policy = row.policy
+        if isinstance(policy, str) and policy not in known and not _is_broken(broken, "policies", policy):
+            message = f"the policy {policy!r} is not known"
+            yield document.problem(("routes", name, "policy"), message, nearest(policy, known))
+
+
+def _deployments(steps: Steps, row: RouteRow, document: Document, facts: Facts, broken: Broken) -> Iterator[Problem]:
+    seen: Counter[str] = Counter()
+    for place, entry in enumerate(row.deployments):
+        name = entry.deployment
+        seen[name] += 1
+        if seen[name] > 1:
+            yield document.problem((*steps, place), f"{name} stands twice in this route", "say its weight once")
+        elif name not in facts.deployments and not _may_be_broken(name, broken):
+            yield document.problem((*steps, place), f"the deployment {name!r} is not known", _meant(name, facts))
+    if all(entry.weight == 0 for entry in row.deployments):
+        yield document.problem(steps, "every weight is 0: nobody may serve", "give one a weight")
+
+
+def _meant(name: str, facts: Facts) -> str:
+    """The right way to say it: a model alone is no deployment."""
+    if served := facts.models.get(name):
+        return "a deployment is provider/model: " + ", ".join(served)
+    return nearest(name, facts.deployments)
+
+
+def _may_be_broken(name: str, broken: Broken) -> bool:
+    provider, _, model = name.partition("/")
+    return _is_broken(broken, "models", model) or _is_broken(broken, "providers", provider)
+
+
+def _is_broken(broken: Broken, *steps: str) -> bool:
+    """Whether something at, around or inside *steps* had to be left out: then what is missing has been said already."""
+    return any(one[: len(steps)] == steps or steps[: len(one)] == one for one in broken)

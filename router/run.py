@@ -1,0 +1,135 @@
+"""One request's state on its way, in tenacity's vocabulary.
+
+Knows the plan, what was tried, and how a failure becomes the next step (`policy.next_step`). The first attempt is made
+without any machinery; only when something has failed does tenacity turn the crank. Refuses to know HTTP and streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState
+
+from providers.client import encode
+from providers.errors import ProviderError
+from providers.types import Attempt
+from providers.wire import Call
+from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment
+from router.plan import Candidate, Plan
+from router.policy import Stop, Try, callers_own, next_step
+
+T = TypeVar("T")
+
+
+class Run:
+    """A request under way. Times are seconds since it came in, by the event loop's clock."""
+
+    def __init__(self, plan: Plan, *, key: str, rng: Random, loop: asyncio.AbstractEventLoop) -> None:
+        self.plan, self.key = plan, key
+        self.attempts: list[Attempt] = []
+        self._rng, self._loop = rng, loop
+        self._began = loop.time()
+        self._failed_tasks: dict[str, int] = {}
+        self.step: Try | Stop = next_step(plan, (), 0.0, rng)
+
+    @property
+    def elapsed(self) -> float:
+        return self._loop.time() - self._began
+
+    @property
+    def candidate(self) -> Candidate:
+        """Whom the current step asks."""
+        place = self.step.place if isinstance(self.step, Try) else 0
+        candidate = self.plan.candidate(place)
+        if candidate is None:
+            raise NoDeployment(self.plan)
+        return candidate
+
+    @property
+    def limit(self) -> float:
+        """Seconds that the current step's attempt may take."""
+        return self.step.limit if isinstance(self.step, Try) else 0.0
+
+    @property
+    def delay(self) -> float:
+        return self.step.delay if isinstance(self.step, Try) else 0.0
+
+    def call(self, candidate: Candidate) -> Call:
+        """The planned call; under a new name where the provider has said that the task of the old one has ended."""
+        ended = self._failed_tasks.get(candidate.deployment)
+        if not ended:
+            return candidate.call
+        planned = candidate.call
+        return encode(
+            self.plan.request, planned.endpoint, streaming=planned.streaming, key=f"{self.key}/{ended}"
+        )
+
+    def task_ended(self, deployment: str) -> None:
+        """The provider has taken the call and said that it failed: a retry is another task."""
+        self._failed_tasks[deployment] = self._failed_tasks.get(deployment, 0) + 1
+
+    async def through(self, attempt: Callable[[Run], Awaitable[T]]) -> T:
+        """What *attempt* returns, made as often and where the policy says.
+
+        Raises:
+            NoDeployment, DeploymentsExhausted, DeadlineExceeded, or the caller's own failure as itself.
+        """
+        if isinstance(self.step, Stop):
+            raise self._ending(self.step, None)
+        try:
+            return await attempt(self)
+        except ProviderError as error:
+            failure: ProviderError | None = error
+
+        async def turn() -> T:
+            nonlocal failure
+            if failure is not None:  # the first turn only tells tenacity what has happened already
+                known, failure = failure, None
+                raise known
+            return await attempt(self)
+
+        crank = AsyncRetrying(
+            retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True, before_sleep=None
+        )
+        try:
+            return await crank(turn)
+        except ProviderError as error:
+            if not isinstance(self.step, Stop):
+                raise
+            ending = self._ending(self.step, error)
+            if ending is error:
+                raise
+            raise ending from None
+
+    def _retry(self, state: RetryCallState) -> bool:
+        """Whether there is a next step. Asked of *every* outcome: tenacity shows its predicate cancellations too."""
+        outcome = state.outcome
+        error = outcome.exception() if outcome is not None else None
+        if not isinstance(error, ProviderError):
+            return False
+        self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
+        return isinstance(self.step, Try)
+
+    def _wait(self, state: RetryCallState) -> float:
+        return self.delay
+
+    def _ending(self, stop: Stop, error: ProviderError | None) -> Exception:
+        """What is raised in the end."""
+        if stop.how == "nobody":
+            return NoDeployment(self.plan)
+        if stop.how == "deadline":
+            return DeadlineExceeded(self.plan.policy.deadline, self.attempts)
+        own = callers_own(self.attempts)
+        if own is not None:
+            return own
+        return DeploymentsExhausted(self.attempts, why=stop.why) if self.attempts else error or NoDeployment(self.plan)
+
+
+def _never(state: RetryCallState) -> bool:
+    """Stopping is the retry predicate's answer: one function decides, not two."""
+    return False
+
+

@@ -1,0 +1,60 @@
+"""Values with units, and numbers that must mean something."""
+
+from __future__ import annotations
+
+import pytest
+
+from router import units
+
+GOOD = [
+    (units.duration, "500ms", 0.5),
+    (units.duration, "30s", 30.0),
+    (units.duration, "1.5 m", 90.0),
+    (units.duration, "1h", 3600.0),
+    (units.duration, 2, 2.0),
+    (units.duration, 0.25, 0.25),
+    (units.duration, "7", 7.0),  # a variable of the environment is always text
+    (units.size, "64KB", 65_536),
+    (units.size, "32MB", 33_554_432),
+    (units.size, "1.5GB", 1_610_612_736),
+    (units.size, "10B", 10),
+    (units.size, 10, 10),
+    (units.money, "$0.50", 0.5),
+    (units.money, "0.25", 0.25),
+    (units.money, 0, 0.0),
+    (units.count, 4, 4),
+    (units.count, "4", 4),
+    (units.whole, 0, 0),
+    (units.amount, 0, 0),
+    (units.amount, 0.5, 0.5),
+    (units.number, "-1.5", -1.5),
+]
+
+
+@pytest.mark.parametrize(("read", "value", "meaning"), GOOD)
+def test_values_mean_what_they_say(read, value, meaning):
+    """Seconds, bytes (1024-based), dollars, numbers."""
+    assert meaning == read(value)
+
+
+NAN, INF = float("nan"), float("inf")
+BAD = [
+    *((units.duration, value, "write e.g. 500ms") for value in ("", "s", "5 parsecs", "1m30s", "-1s", "1e3s", "٣s")),
+    *((units.duration, value, "500ms") for value in (0, "0s", -1, NAN, INF, True, None, [1], {})),
+    *((units.size, value, "write e.g. 64KB") for value in ("", "32mb", "32 MiB", "0B", 0, "0.1B", NAN, False)),
+    *((units.money, value, "") for value in ("", "€1", "$-1", "$", -1, NAN, INF, True, None)),
+    *((units.count, value, "") for value in (0, -1, 1.5, "1.5", "1_000", "x", NAN, True, None)),
+    *((units.whole, value, "") for value in (-1, 0.5, "x", False)),
+    *((units.amount, value, "") for value in (-0.1, "x", INF, True)),
+    *((units.number, value, "is not a number") for value in ("", "1_0", "0x1", "1e3", "nan", True, None)),
+]
+
+
+@pytest.mark.parametrize(("read", "value", "right"), BAD)
+def test_values_that_can_mean_nothing_are_refused(read, value, right):
+    """Zero, less, NaN, infinity, booleans and foreign units; the message shows what would have been right."""
+    with pytest.raises(ValueError, match=r".") as caught:
+        read(value)
+
+    assert right in str(caught.value)
+    assert not isinstance(caught.value, ArithmeticError)
