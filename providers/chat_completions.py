@@ -68,9 +68,16 @@ def http_headers(endpoint: Endpoint, *, streaming: bool) -> dict[str, str]:
 
 def messages(request: Request, dialect: Dialect) -> list[dict[str, Any]]:
     """The conversation in OpenAI's shape; the system message goes elsewhere where the dialect says so."""
-    if dialect.system.to is None:
+    system = dialect.system
+    if system.to is None and not (system.join and _systems(request.messages) > 0):
         return [_message(message, dialect) for message in request.messages]
-    return [_message(message, dialect) for message in request.messages if message.role != "system"]
+    turns = [_message(message, dialect) for message in request.messages if message.role != "system"]
+    return turns if system.to is not None else [{"role": "system", "content": system_text(request.messages)}, *turns]
+
+
+def _systems(messages: tuple[Message, ...]) -> int:
+    """How many system messages there are beside a single first one."""
+    return sum(1 for place, message in enumerate(messages) if message.role == "system" and place > 0)
 
 
 def _message(message: Message, dialect: Dialect) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Exchange:
             for event in self._parser.feed(data):
                 found = reader.event(event.data)
                 if found.__class__ is Poll:
-                    self._poll = cast("Poll", found)
+                    self._poll = found
                     break
                 chunks += cast("list[Chunk]", found)
         except LimitExceeded as error:

@@ -131,9 +131,13 @@ class Auth(Row):
 
 
 class System(Row):
-    """Where the system message goes: a message (the default), or a wire field."""
+    """Where the system message goes: a message (the default), or a wire field.
+
+    join: true where only one is read, and only as the first message (Qwen's own chat template is like that).
+    """
 
     to: str | None = None
+    join: bool = False
     max_length: int | None = None
 
 

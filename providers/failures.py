@@ -89,6 +89,7 @@ _CONTEXT_TEXTS = (
     "too many tokens",
     "exceeds the model's maximum",
 )
+_POLICY_TEXTS = ("content policy", "content_policy", "safety system", "content management policy")
 _REFUSALS = (400, 413, 422)
 # A code that only repeats what the status says decides nothing: "invalid_request_error" stands on 401s and 404s too.
 _VAGUE = ("invalid_request_error", "server_error", "invalid_request", "api_error")
@@ -112,6 +113,8 @@ def classify(
             return _CODES[code]
     if status in _REFUSALS and any(text in lowered for text in _CONTEXT_TEXTS):
         return e.ContextLengthExceeded
+    if status in _REFUSALS and any(text in lowered for text in _POLICY_TEXTS):
+        return e.ContentBlocked
     if status is not None and status in _STATUSES:
         return _STATUSES[status]
     if status is not None and 400 <= status < 500:

@@ -27,6 +27,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 Fidelity = Literal["strict", "declared", "best_effort"]
+Sampling = Literal["recommended", "thinking", "precise_coding", "instruct"]
 
 Int = Annotated[int, Strict()]  # a bool or "7" is a mistake, not a number
 Number = Annotated[float, Strict()]
@@ -193,6 +194,8 @@ class Request(_Value):
         logprobs, top_logprobs, logit_bias, tools, tool_choice, parallel_tool_calls, response_format, user: as OpenAI's.
         extra: further fields for the wire, verbatim, whatever the dialect.
         fidelity: strict, declared, best_effort, or a mapping by field; overrides the route's.
+        sampling: `recommended` fills in the makers' advice for the mode (thinking or instruct) where nothing is asked;
+            `thinking`, `precise_coding` or `instruct` name the mode.
 
     Raises:
         InvalidRequest: an unknown field, two spellings that disagree, or a value that cannot mean anything.
@@ -223,6 +226,7 @@ class Request(_Value):
     user: str | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     fidelity: Fidelity | dict[str, Fidelity] | None = None
+    sampling: Sampling | None = None
 
     # `thinking=True` asks for reasoning, not for a level: whatever level serves it is as asked.
     _any_level: bool = PrivateAttr(default=False)
@@ -262,6 +266,7 @@ class Request(_Value):
             user: str | None = None,
             extra: Mapping[str, Any] | None = None,
             fidelity: Fidelity | Mapping[str, Fidelity] | None = None,
+            sampling: Sampling | None = None,
             thinking: bool | None = None,
             enable_thinking: bool | None = None,
             thinking_budget: int | None = None,

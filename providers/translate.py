@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.dialect import Dialect, Path, Scalar, Word
+from providers.dialect import Dialect, Path, Scalar, System, Word
 from providers.errors import Untranslatable
 from providers.types import Change, Effort, Image, Message, Request
 
@@ -292,8 +292,8 @@ def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None
         changes.append(Change("reasoning_content", f"{thoughts} earlier turns", None, "dropped", why))
     if words["images"] is None or words["videos"] is None:
         _media(request.messages, words, changes)
-    if system.to is not None:
-        _system_moves(request.messages, system.max_length, changes)
+    if system.to is not None or system.join:
+        _system_moves(request.messages, system, changes)
 
 
 def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], changes: list[Change]) -> None:
@@ -305,21 +305,21 @@ def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], chan
                 changes.append(Change("messages", f"{count} {name}", None, "dropped", why))
 
 
-def _system_moves(messages: tuple[Message, ...], max_length: int | None, changes: list[Change]) -> None:
+def _system_moves(messages: tuple[Message, ...], system: System, changes: list[Change]) -> None:
     """A leading system message moves without a change of meaning; one from amid the conversation does not."""
     late = seen = False
     for message in messages:
         late |= message.role == "system" and seen
         seen |= message.role != "system"
-    if not seen:
+    if not seen and system.to is not None:
         text = "a conversation of system messages alone cannot be said here"
         raise Untranslatable(text)
     if late:
         why = "system messages stand before the conversation here"
         changes.append(Change("messages", "a system message amid the conversation", "joined first", "emulated", why))
     length = len(system_text(messages))
-    if max_length is not None and length > max_length:
-        text = f"the system message has {length} characters; {max_length} are allowed here"
+    if system.max_length is not None and length > system.max_length:
+        text = f"the system message has {length} characters; {system.max_length} are allowed here"
         raise Untranslatable(text)
 
 

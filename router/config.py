@@ -12,7 +12,7 @@ from hmac import compare_digest
 from typing import Any, Literal, NoReturn, Self, TypeVar
 
 from providers.dialect import Endpoint, Price
-from providers.types import Fidelity
+from providers.types import Fidelity, Sampling
 from router.problems import Problem
 
 Select = Literal["priority", "weighted", "cheapest", "fastest", "least_busy"]
@@ -197,6 +197,7 @@ class Route:
     fidelity: Mapping[str, Fidelity] = field(default_factory=lambda: {"default": "declared"})
     policy: Policy = field(default_factory=Policy)
     needs: tuple[Need, ...] = ()
+    sampling: Sampling | None = None
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

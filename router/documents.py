@@ -46,7 +46,7 @@ class Document:
     *filled* are the paths whose value came from the environment; *missing* the variables that left a path empty.
     """
 
-    value: Any
+    value: Any = field(repr=False)  # it may hold keys
     lines: Mapping[Steps, int] = field(default_factory=dict)
     file: str | None = None
     problems: tuple[Problem, ...] = ()
@@ -58,6 +58,10 @@ class Document:
         while steps and steps not in self.lines:
             steps = steps[:-1]
         return self.lines.get(steps)
+
+    def quoted(self, steps: Steps, value: object) -> str:
+        """*value*, which stands at *steps*, for a message. What the environment gave is not repeated: it may be a key."""
+        return "what the environment gave" if steps in self.filled else repr(value)
 
     def problem(self, steps: Steps, message: str, hint: str | None = None) -> Problem:
         """*message* about the place *steps*."""

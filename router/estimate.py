@@ -5,12 +5,15 @@ Knows a rule of thumb and its margin, and how a price list is applied. Refuses t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from providers.types import Completion, Cost, Image, Request, Usage
 
 if TYPE_CHECKING:
     from providers.dialect import Price
+
+Tokenizer = Callable[[str], int]
 
 # Qwen's tokenizer takes about four characters of English for a token and about one and a half of Chinese.
 ASCII_PER_TOKEN = 4.0
@@ -31,14 +34,14 @@ def text_tokens(text: str) -> int:
     return int(ascii_count / ASCII_PER_TOKEN + (len(text) - ascii_count) / OTHER_PER_TOKEN) + 1
 
 
-def prompt_tokens(request: Request) -> int:
-    """About how many tokens the prompt of *request* has, tools included."""
+def prompt_tokens(request: Request, count: Tokenizer = text_tokens) -> int:
+    """About how many tokens the prompt of *request* has, tools included; *count* counts a text's."""
     total = 0
     for message in request.messages:
-        total += PER_MESSAGE + text_tokens(message.text)
+        total += PER_MESSAGE + count(message.text)
         total += sum(PER_IMAGE if isinstance(part, Image) else PER_VIDEO for part in message.media)
-        total += sum(text_tokens(call.name + call.arguments) for call in message.tool_calls)
-    return total + (text_tokens(str(request.tools)) if request.tools else 0)
+        total += sum(count(call.name + call.arguments) for call in message.tool_calls)
+    return total + (count(str(request.tools)) if request.tools else 0)
 
 
 def price_of(usage: Usage, price: Price | None) -> Cost:

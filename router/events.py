@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from providers.errors import one_line
 from providers.types import Attempt, Change, Cost
+from router.learning import Fact
 
 log = logging.getLogger("router")
 
@@ -42,7 +43,14 @@ class RequestEnded:
     cost: Cost
 
 
-Event = AttemptEnded | RequestEnded
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A refusal has taught something of a deployment; `fact.fix` is the line of YAML that says it for good."""
+
+    fact: Fact
+
+
+Event = AttemptEnded | RequestEnded | Learned
 Hook = Callable[[Event], None]
 
 
@@ -77,6 +85,11 @@ def log_event(event: Event) -> None:
         attempt = event.attempt
         if attempt.error is not None:
             log.warning("%s: attempt %d failed: %s", event.route, event.place, one_line(attempt.why))
+        return
+    if isinstance(event, Learned):
+        fact = event.fact
+        text = f"{fact.deployment} does not take {fact.param} ({one_line(fact.said)})"
+        log.warning("%s; from now on it is planned so. In your YAML: %s", text, fact.fix)
         return
     for change in event.changes:
         if change.how != "defaulted":

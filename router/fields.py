@@ -102,7 +102,7 @@ BaseURL = Annotated[str, BeforeValidator(_base_url), WithJsonSchema({"type": "st
 def _protocol(value: object) -> object:
     from providers.client import PROTOCOLS  # it brings aiohttp, which the rows alone do not need
 
-    if value not in PROTOCOLS:
+    if not isinstance(value, str) or value not in PROTOCOLS:
         raise ValueError(f"{value!r} is not a protocol; {nearest(value, PROTOCOLS)}")
     return value
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.learning import Fact, knowing
+
 if TYPE_CHECKING:
+    from providers.dialect import Endpoint
     from router.config import Deployment, Key, Provider
 
 SMOOTHING = 0.2  # weight of the newest first-token time in the running average
@@ -17,6 +20,8 @@ class Health:
     """The state of everything that a router asks. One per router, used from one event loop."""
 
     def __init__(self) -> None:
+        self._facts: dict[str, tuple[Fact, ...]] = {}
+        self._known: dict[str, Endpoint] = {}
         self._load: dict[str, int] = {}
         self._latency: dict[str, float] = {}
         self._turn: dict[str, int] = {}
@@ -28,6 +33,19 @@ class Health:
             return None
         names = " or ".join(provider.missing) or "its environment variable"
         return f"no API key: set {names}, or api_key under providers.{provider.name}"
+
+    def endpoint(self, deployment: Deployment) -> Endpoint:
+        """The deployment's endpoint, without what it has shown that it does not take."""
+        return self._known.get(deployment.name) or deployment.endpoint
+
+    def learned(self, fact: Fact, endpoint: Endpoint) -> bool:
+        """Note *fact* about *endpoint*; False if it was known."""
+        facts = self._facts.get(fact.deployment, ())
+        if any((known.param, known.allowed) == (fact.param, fact.allowed) for known in facts):
+            return False
+        self._facts[fact.deployment] = (*facts, fact)
+        self._known[fact.deployment] = knowing(endpoint, (fact,))
+        return True
 
     def key(self, provider: Provider) -> Key | None:
         """The key whose turn it is; None where the provider needs none."""

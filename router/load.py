@@ -143,6 +143,7 @@ class _Compiler:
             fidelity={"default": "declared", **row.fidelity},
             policy=_policy(name, own) if isinstance(own, PolicyRow) else self._policies[own or "default"],
             needs=row.needs,
+            sampling=row.sampling,
         )
 
     def _placed(self, entry: EntryRow) -> Deployment:

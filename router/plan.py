@@ -10,18 +10,20 @@ stand behind it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import encode
 from providers.errors import Untranslatable
-from providers.types import Change, Cost, Fidelity, Request, Usage
+from providers.types import Change, Cost, Request, Usage
 from providers.wire import Call
 from router import estimate
 from router.fidelity import asked_changes, forbidden, settled
+from router.sampling import Advice, advised, mode_of, reported
 
 if TYPE_CHECKING:
+    from providers.dialect import Endpoint
     from router.config import Deployment, Policy, Route
 
 
@@ -30,6 +32,10 @@ class Standing(Protocol):
 
     def barred(self, deployment: Deployment) -> str | None:
         """Why the deployment must not be asked now; None if it may."""
+        ...
+
+    def endpoint(self, deployment: Deployment) -> Endpoint:
+        """The deployment's endpoint, as it has shown itself to be."""
         ...
 
     def load(self, name: str) -> float:
@@ -107,52 +113,75 @@ class Plan:
         return f"<Plan {self.route}: {names or 'nobody'}; {len(self.excluded)} excluded>"
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What planning goes by beside request and route.
+
+    *standing*: what is known of the deployments. *advice*: the makers' sampling by model. *count*: tokens of a text.
+    """
+
+    standing: Standing
+    advice: Mapping[str, Advice] = field(default_factory=dict)
+    count: estimate.Tokenizer = estimate.text_tokens
+
+
 def make_plan(
-    request: Request, route: Route, standing: Standing, *, rng: Random, streaming: bool = False, key: str = "plan"
+    request: Request, route: Route, setting: Setting, *, rng: Random, streaming: bool = False, key: str = "plan"
 ) -> Plan:
     """The plan for *request* on *route*. *rng* decides where the route leaves it to chance; *key* names the request."""
-    return Plan(request, route, _walk(request, route, standing, rng=rng, streaming=streaming, key=key))
+    walk = _Walk(request, route, setting, rng=rng, streaming=streaming, key=key)
+    return Plan(request, route, walk.steps())
 
 
-def _walk(
-    request: Request, route: Route, standing: Standing, *, rng: Random, streaming: bool, key: str
-) -> Iterator[Candidate | Excluded]:
-    fidelity = settled(route.fidelity, request)
-    tokens = estimate.prompt_tokens(request)
-    for tier in route.tiers:
-        changed: list[tuple[int, Candidate]] = []
-        for deployment in in_order(tier, route.select, standing, rng, tokens, request):
-            found = _consider(request, deployment, fidelity, standing, tokens, streaming=streaming, key=key)
-            if isinstance(found, Candidate) and (count := asked_changes(found.call.changes)):
-                changed.append((count, found))
-            else:
-                yield found
-        yield from (candidate for _, candidate in changed)
+class _Walk:
+    """The way through a route's tiers for one request."""
 
+    def __init__(
+        self, request: Request, route: Route, setting: Setting, *, rng: Random, streaming: bool, key: str
+    ) -> None:
+        self._request, self._route, self._setting = request, route, setting
+        self._rng, self._streaming, self._key = rng, streaming, key
+        self._fidelity = settled(route.fidelity, request)
+        self._tokens = estimate.prompt_tokens(request, setting.count)
 
-def _consider(
-    request: Request,
-    deployment: Deployment,
-    fidelity: Mapping[str, Fidelity],
-    standing: Standing,
-    tokens: int,
-    *,
-    streaming: bool,
-    key: str,
-) -> Candidate | Excluded:
-    name = deployment.name
-    if (why := standing.barred(deployment)) is not None:
-        return Excluded(name, why)
-    endpoint = deployment.endpoint
-    try:
-        call = encode(request, endpoint, streaming=streaming, key=key)
-    except Untranslatable as error:
-        return Excluded(name, str(error))
-    if bad := forbidden(call.changes, fidelity):
-        return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
-    if endpoint.context is not None and tokens * (1 - estimate.MARGIN) > endpoint.context:
-        return Excluded(name, f"the prompt has about {tokens} tokens; the context is {endpoint.context}", call.changes)
-    return Candidate(name, call, deployment, _expected(request, deployment, tokens))
+    def steps(self) -> Iterator[Candidate | Excluded]:
+        """Candidates in order, those whom nothing asked changes for first; the excluded where they are met."""
+        for tier in self._route.tiers:
+            changed: list[Candidate] = []
+            order = in_order(tier, self._route.select, self._setting.standing, self._rng, self._tokens, self._request)
+            for deployment in order:
+                found = self._consider(deployment)
+                if isinstance(found, Candidate) and asked_changes(found.call.changes):
+                    changed.append(found)
+                else:
+                    yield found
+            yield from changed
+
+    def _consider(self, deployment: Deployment) -> Candidate | Excluded:
+        name, tokens = deployment.name, self._tokens
+        if (why := self._setting.standing.barred(deployment)) is not None:
+            return Excluded(name, why)
+        endpoint = self._setting.standing.endpoint(deployment)
+        try:
+            call = self._call(endpoint)
+        except Untranslatable as error:
+            return Excluded(name, str(error))
+        if bad := forbidden(call.changes, self._fidelity):
+            return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
+        if endpoint.context is not None and tokens * (1 - estimate.MARGIN) > endpoint.context:
+            why = f"the prompt has about {tokens} tokens; the context is {endpoint.context}"
+            return Excluded(name, why, call.changes)
+        return Candidate(name, call, deployment, _expected(self._request, deployment, tokens))
+
+    def _call(self, endpoint: Endpoint) -> Call:
+        wanted = self._request.sampling or self._route.sampling
+        advice = self._setting.advice.get(endpoint.model)
+        if wanted is None or advice is None:
+            return encode(self._request, endpoint, streaming=self._streaming, key=self._key)
+        asked = self._request if self._request.sampling else self._request.model_copy(update={"sampling": wanted})
+        request, filled = advised(asked, endpoint, advice)
+        call = encode(request, endpoint, streaming=self._streaming, key=self._key)
+        return replace(call, changes=reported(call.changes, filled, mode_of(asked, endpoint))) if filled else call
 
 
 def _expected(request: Request, deployment: Deployment, tokens: int) -> Cost:

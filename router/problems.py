@@ -50,6 +50,8 @@ def together(problems: Iterable[Problem]) -> ConfigError:
     """All *problems* as one error, in the order of their lines; it speaks of the first and lists them all."""
     ordered = sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0))
     first, errors = ordered[0], [problem.error() for problem in ordered]
+    if len(errors) == 1:
+        return errors[0]
     return ConfigError(
         first.message, file=first.file, line=first.line, path=first.path, hint=first.hint, problems=errors
     )

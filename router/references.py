@@ -34,7 +34,8 @@ def check_facts(facts: Facts, broken: Broken) -> Iterator[Problem]:
     for served in facts.deployments.values():
         row = served.top.row
         if row.provider not in facts.providers and not _is_broken(broken, "providers", row.provider):
-            message = f"the provider {row.provider!r} is not known"
+            named = served.top.document.quoted((*served.top.steps, "provider"), row.provider)
+            message = f"the provider {named} is not known"
             yield served.top.problem("provider", message=message, hint=nearest(row.provider, facts.providers))
         if not served.last("model"):
             hint = "say what the provider calls the model"
@@ -53,7 +54,7 @@ def _ranges(layer: Layer[DialectRow]) -> Iterator[Problem]:
 def check_routes(rows: RoutesFile, document: Document, facts: Facts, broken: Broken) -> Iterator[Problem]:
     """Routes to deployments and policies that are not there, or to the same one twice, or to nobody."""
     for name in rows.models:
-        if not facts.models[name] and not _is_broken(broken, "models", name):
+        if not facts.models[name] and not _is_broken(broken, "models", name, "deployments"):
             steps: Steps = ("models", name, "deployments")
             yield document.problem(steps, "is empty, and the catalog does not know the model", "name at least one")
     for name, row in rows.routes.items():
@@ -61,20 +62,25 @@ def check_routes(rows: RoutesFile, document: Document, facts: Facts, broken: Bro
         known = {"default", *rows.policies}
         policy = row.policy
         if isinstance(policy, str) and policy not in known and not _is_broken(broken, "policies", policy):
-            message = f"the policy {policy!r} is not known"
-            yield document.problem(("routes", name, "policy"), message, nearest(policy, known))
+            place: Steps = ("routes", name, "policy")
+            message = f"the policy {document.quoted(place, policy)} is not known"
+            yield document.problem(place, message, nearest(policy, known))
 
 
 def _deployments(steps: Steps, row: RouteRow, document: Document, facts: Facts, broken: Broken) -> Iterator[Problem]:
     seen: Counter[str] = Counter()
     for place, entry in enumerate(row.deployments):
         name = entry.deployment
+        short, long = (*steps, place), (*steps, place, "deployment")
+        named = document.quoted(long if long in document.filled else short, name)
         seen[name] += 1
         if seen[name] > 1:
-            yield document.problem((*steps, place), f"{name} stands twice in this route", "say its weight once")
+            yield document.problem(short, f"{named} stands twice in this route", "say its weight once")
         elif name not in facts.deployments and not _may_be_broken(name, broken):
-            yield document.problem((*steps, place), f"the deployment {name!r} is not known", _meant(name, facts))
-    if all(entry.weight == 0 for entry in row.deployments):
+            yield document.problem(short, f"the deployment {named} is not known", _meant(name, facts))
+    if not row.deployments:
+        yield document.problem(steps, "is empty", "name at least one")
+    elif all(entry.weight == 0 for entry in row.deployments):
         yield document.problem(steps, "every weight is 0: nobody may serve", "give one a weight")
 
 
@@ -87,9 +93,9 @@ def _meant(name: str, facts: Facts) -> str:
 
 def _may_be_broken(name: str, broken: Broken) -> bool:
     provider, _, model = name.partition("/")
-    return _is_broken(broken, "models", model) or _is_broken(broken, "providers", provider)
+    return _is_broken(broken, "models", model, "deployments") or _is_broken(broken, "providers", provider)
 
 
 def _is_broken(broken: Broken, *steps: str) -> bool:
-    """Whether something at, around or inside *steps* had to be left out: then what is missing has been said already."""
-    return any(one[: len(steps)] == steps or steps[: len(one)] == one for one in broken)
+    """Whether *steps*, or what is around it, had to be left out: then what is wrong has been said already."""
+    return any(steps[: len(one)] == one for one in broken)

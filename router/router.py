@@ -23,12 +23,14 @@ from providers.transport import Transport
 from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
 from router.errors import DeadlineExceeded, StreamInterrupted, UnknownModel
-from router.events import AttemptEnded, Event, Hook, Hooks, RequestEnded, log_event
+from router.events import AttemptEnded, Event, Hook, Hooks, Learned, RequestEnded, log_event
 from router.health import Health
-from router.plan import Candidate, Plan, make_plan
+from router.learning import learn
+from router.plan import Candidate, Plan, Setting, make_plan
 from router.run import Run
 
 if TYPE_CHECKING:
+    from providers.wire import Call
     from router.config import Config, Route
 
 STREAM_HEADERS = 30.0  # seconds to the headers of a stream, where the policy names none (reliability.md, 1.10)
@@ -40,9 +42,17 @@ class Router:
     Open one with `Router.open` and close it, best by `async with`. It belongs to the event loop that first uses it.
     """
 
-    def __init__(self, config: Config, *, hooks: Iterable[Hook] = (), rng: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        hooks: Iterable[Hook] = (),
+        rng: Random | None = None,
+        tokenizer: estimate.Tokenizer = estimate.text_tokens,
+    ) -> None:
         self.config = config
         self.health = Health()
+        self._setting = Setting(self.health, config.sampling, tokenizer)
         self._hooks = Hooks((log_event, *hooks))
         self._rng = rng or Random()  # noqa: S311  # jitter and weights, not secrets
         self._transports: dict[str, Transport] = {}
@@ -56,6 +66,7 @@ class Router:
         environ: Mapping[str, str] | None = None,
         hooks: Iterable[Hook] = (),
         rng: Random | None = None,
+        tokenizer: estimate.Tokenizer = estimate.text_tokens,
     ) -> Self:
         """A router for a routes file; without one, for the packaged catalog and the keys in the environment.
 
@@ -65,6 +76,7 @@ class Router:
             environ: where `${NAME}` is looked up; the process's environment by default.
             hooks: called with every event of `router.events`; they observe and change nothing.
             rng: the chance behind jitter and weights; seed it to make them repeatable.
+            tokenizer: counts the tokens of a text, to know whether a prompt fits; a rule of thumb by default.
 
         Raises:
             ConfigError: with every problem of the file, each with its line.
@@ -72,7 +84,7 @@ class Router:
         from router.load import load  # noqa: PLC0415  # YAML is read once; `import router` must stay cheap
 
         config = load(source, environ=os.environ if environ is None else environ, catalog=catalog)
-        return cls(config, hooks=hooks, rng=rng)
+        return cls(config, hooks=hooks, rng=rng, tokenizer=tokenizer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +109,7 @@ class Router:
             InvalidRequest, UnknownModel.
         """
         request = Request.of(request)
-        return make_plan(request, self._route(request), self.health, rng=Random(0), streaming=streaming)  # noqa: S311
+        return make_plan(request, self._route(request), self._setting, rng=Random(0), streaming=streaming)  # noqa: S311
 
     async def complete(self, request: Request | Mapping[str, Any]) -> Completion:
         """The whole answer.
@@ -155,9 +167,7 @@ class Router:
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
         key = uuid4().hex
-        plan = make_plan(
-            request, self._route(request), self.health, rng=self._rng, streaming=streaming, key=key
-        )
+        plan = make_plan(request, self._route(request), self._setting, rng=self._rng, streaming=streaming, key=key)
         return Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
 
     def _attempt(self, run: Run) -> Delivery:
@@ -207,6 +217,12 @@ class Router:
         name = answer.deployment if answer is not None else None
         changes = answer.changes if answer is not None else ()
         self.emit(RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost))
+
+    def learn(self, error: ProviderError, call: Call) -> None:
+        """Note what a refusal plainly says of the deployment; told once, used from the next request on."""
+        fact = learn(error, call)
+        if fact is not None and self.health.learned(fact, call.endpoint):
+            self.emit(Learned(fact))
 
     def emit(self, event: Event) -> None:
         self._hooks.emit(event)
@@ -299,6 +315,7 @@ class Delivery:
 
     def failed(self, error: ProviderError) -> None:
         """The attempt has failed."""
+        self._router.learn(error, self.call)
         if self._exchange.status == 200 and error.billed is False:
             self._run.task_ended(self._candidate.deployment)
         usage = self._usage() if self.said_something else None

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from providers.dialect import MEDIA, PARAMS, REASONING, DeploymentRow, DialectRow, Row, Source
 from providers.errors import nearest
-from providers.types import Fidelity
+from providers.types import Fidelity, Sampling
 from router.config import Gateway, Need, OnInterruption, Order, Policy, Secret, Select
 from router.fields import (
     Amount,
@@ -205,10 +205,11 @@ PolicyOrName = Annotated[
 class RouteRow(Row):
     """What a name in `model` stands for: deployments, and how they are chosen."""
 
-    deployments: tuple[Entry, ...] = Field(min_length=1)
+    deployments: tuple[Entry, ...] = Field(json_schema_extra={"minItems": 1})  # counted once all are looked at
     select: Select = Field(default="priority", description="the order inside a tier of equal priority")
     fidelity: FidelityByField = Field(default_factory=dict, description="for everything, or by canonical field")
     policy: PolicyOrName | None = None
+    sampling: Sampling | None = Field(default=None, description="the makers' advice where a request says nothing")
     needs: tuple[Need, ...] = Field(
         default=(), description="what this route's callers rely on; `router check` holds it"
     )

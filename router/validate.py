@@ -167,8 +167,6 @@ def _problem(document: Document, steps: Steps, detail: ErrorDetails, model: type
         return document.problem(steps, f"unknown key {str(steps[-1])!r}", hint)
     if kind == "missing":
         return document.problem((*steps, detail["loc"][-1]), "is required")
-    if kind == "too_short":
-        return document.problem(steps, "is empty", "name at least one")
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         said = f"{value!r} is not known here"
@@ -181,10 +179,7 @@ def _problem(document: Document, steps: Steps, detail: ErrorDetails, model: type
 
 
 def _masked(document: Document, steps: Steps, message: str, value: object, hint: str | None) -> Problem:
-    """The problem; what the environment gave is not repeated, for it may be a key."""
-    if steps in document.filled:
-        message = message.replace(repr(value), "what the environment gave")
-    return document.problem(steps, message, hint)
+    return document.problem(steps, message.replace(repr(value), document.quoted(steps, value)), hint)
 
 
 def _hint(message: str) -> tuple[str, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from .emulators import EMULATORS, PROVIDERS, Emulator
+from router.lab.emulators import EMULATORS, PROVIDERS, Emulator
 
 
 @asynccontextmanager

@@ -145,7 +145,9 @@ async def test_the_stream_is_that_of_the_capture():
         reply = await ask(emulator, stream=True)
 
     role, reasoning, content, finish, usage, meta = reply.events
-    assert {"content": None, "role": "assistant", "refusal": None, "reasoning_content": ""} == role["choices"][0]["delta"]
+    assert {"content": None, "role": "assistant", "refusal": None, "reasoning_content": ""} == role["choices"][0][
+        "delta"
+    ]
     assert {"content": None, "refusal": None, "reasoning_content": "Okay"} == reasoning["choices"][0]["delta"]
     assert {"content": "Hi", "refusal": None, "reasoning_content": None} == content["choices"][0]["delta"]
     assert {"content": "", "refusal": None, "reasoning_content": None} == finish["choices"][0]["delta"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,7 +14,7 @@ from tests.lab.talk import KEY, ask, body_for, send, url
 
 NAMES = tuple(EMULATORS)
 every = pytest.mark.parametrize("name", NAMES)
-SWITCHES = {"runware": {"tools": True}}
+SWITCHES: dict[str, dict[str, Any]] = {"runware": {"tools": True}}
 
 
 def content_of(reply) -> str | None:
@@ -165,7 +166,7 @@ async def test_scripted_tool_calls_arrive_in_both_modes(name):
     if name == "runware":
         expected = [{"id": "call_1", "name": "get_weather", "input": {"city": "New York"}}]
         assert expected == whole.json["data"][0]["tools"]
-        assert expected == [delta["tools"] for delta in streamed.deltas() if "tools" in delta][0]
+        assert expected == next(delta["tools"] for delta in streamed.deltas() if "tools" in delta)
     else:
         held = whole.json["choices"][0]["message"]["tool_calls"][0]
         assert ("call_1", "get_weather", call.arguments) == (held["id"], *held["function"].values())

@@ -216,7 +216,7 @@ async def streamed_until_broken(emulator):
     async with aiohttp.ClientSession() as session:
         try:
             async with (
-                asyncio.timeout(0.15),
+                asyncio.timeout(0.25),
                 session.post(url(emulator), json=body_for(emulator, stream=True), headers=KEY) as response,
             ):
                 async for part in response.content.iter_any():
@@ -320,13 +320,14 @@ async def test_a_late_first_token(name):
     """Headers at once; what has no text comes before the delay."""
     loop = asyncio.get_running_loop()
     async with emulate(name) as emulator, aiohttp.ClientSession() as session:
-        emulator.fail(Fault.first_token_delay(0.1))
+        emulator.fail(Fault.first_token_delay(0.3))
         begun = loop.time()
         async with session.post(url(emulator), json=body_for(emulator, stream=True), headers=KEY) as response:
             headers_after = loop.time() - begun
             await response.read()
 
-    assert headers_after < 0.09 <= 0.1 <= loop.time() - begun
+    assert headers_after < 0.25
+    assert loop.time() - begun >= 0.3
 
 
 @every

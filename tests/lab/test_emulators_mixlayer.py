@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from router.lab import Answer, ToolCall, emulate
@@ -32,7 +34,7 @@ REFUSED = [
     ({"reasoning_effort": "max"}, "invalid_request_error"),
     ({"messages": []}, "invalid_request_error"),
     ({"messages": [{"role": "developer", "content": "x"}]}, "invalid_request_error"),
-    ({"messages": [{"role": "tool", "content": "x"}]}, "invalid_request_error"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "missing_required_parameter"),
     ({"tools": [{"type": "function", "function": {"name": "no spaces"}}]}, "invalid_request_error"),
     ({"response_format": {"type": "xml"}}, "invalid_request_error"),
     ({"response_format": SCHEMA, "thinking": True}, "invalid_response_format"),
@@ -158,7 +160,11 @@ async def test_variations_of_the_stream():
 
 async def test_switches_for_what_nobody_knows():
     """Strict unknown fields, json_schema against the default of thinking, null content, a model out of reach."""
-    switches = {"unknown_fields": "refuse", "default_thinking_conflicts": True, "empty_tool_content": "null"}
+    switches: dict[str, Any] = {
+        "unknown_fields": "refuse",
+        "default_thinking_conflicts": True,
+        "empty_tool_content": "null",
+    }
     async with emulate("mixlayer", forbidden_models=("qwen/qwen3.5-9b",), **switches) as emulator:
         emulator.reply(Answer(tool_calls=(ToolCall("1", "f", "{}"),), cached_tokens=2))
         unknown = await ask(emulator, nonsense=1)

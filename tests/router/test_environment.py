@@ -44,7 +44,9 @@ def test_keys_are_never_replaced():
     assert {"${KEY}": 1} == fill(parse("'${KEY}': 1"), ENVIRON).value
 
 
-@pytest.mark.parametrize("text", ["${}", "${KEY", "${1X}", "${A-b}", "${A:-${KEY}}", "${ KEY }", "${A.B}", "a${KEY}b${"])
+@pytest.mark.parametrize(
+    "text", ["${}", "${KEY", "${1X}", "${A-b}", "${A:-${KEY}}", "${ KEY }", "${A.B}", "a${KEY}b${"]
+)
 def test_a_variable_that_is_not_written_rightly_is_a_problem(text):
     """No nesting, no other forms; the right ones are named."""
     (problem,) = fill(parse(f"x: 1\na: '{text}'"), ENVIRON).problems

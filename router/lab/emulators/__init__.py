@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .aiml import AIML
-from .base import Emulator
-from .empiriolabs import EmpirioLabs
-from .mixlayer import Mixlayer
-from .openai_compatible import OpenAICompatible
-from .record import Headers, Invoice, Received
-from .runware import Runware
-from .runware_render import Shape
-from .words import Model
+from router.lab.emulators.aiml import AIML
+from router.lab.emulators.base import Emulator
+from router.lab.emulators.empiriolabs import EmpirioLabs
+from router.lab.emulators.mixlayer import Mixlayer
+from router.lab.emulators.openai_compatible import OpenAICompatible
+from router.lab.emulators.record import Headers, Invoice, Received
+from router.lab.emulators.runware import Runware
+from router.lab.emulators.runware_render import Shape
+from router.lab.emulators.words import Model
 
 # "openai" stands for any OpenAI-compatible server; the other four are the documented providers.
 EMULATORS: Mapping[str, type[Emulator]] = {

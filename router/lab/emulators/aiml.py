@@ -12,15 +12,15 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from ..answers import Generation, split
-from . import aiml_words as wording
-from . import chat_checks
-from .chat import ChatEmulator, UnknownFields
-from .chat_shapes import Delta, dumps, logprobs, rendered_call, tool_deltas
-from .checks import BOOLEAN, OBJECT, STRING, Complaint, Field
-from .playback import Json, Whole
-from .record import Invoice, Received
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Generation, split
+from router.lab.emulators import aiml_words as wording
+from router.lab.emulators import chat_checks
+from router.lab.emulators.chat import ChatEmulator, UnknownFields
+from router.lab.emulators.chat_shapes import Delta, dumps, logprobs, rendered_call, tool_deltas
+from router.lab.emulators.checks import BOOLEAN, OBJECT, STRING, Complaint, Field
+from router.lab.emulators.playback import Json, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
 
 # The first FOUND[A7], and it reproduces the DOC's 7022 credits; a price of cached input is not published.
 _CATALOGUE = {"alibaba/qwen3.6-35b-a3b": Model(0.4875, 2.925, context=262_144, max_output=252_000)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from .chat_shapes import dumps
-from .checks import Complaint
-from .playback import Json, Whole
-from .words import JSON_TYPE, Model, Problem
+from router.lab.emulators.chat_shapes import dumps
+from router.lab.emulators.checks import Complaint
+from router.lab.emulators.playback import Json, Whole
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
 
 _NAMES = {
     400: "BadRequestException",
@@ -69,7 +69,7 @@ def body_error(complaint: Complaint) -> Problem:
 
 def envelope(problem: Problem, path: str, *, legacy: bool) -> Whole:
     """One of the two published envelopes; where the detail of a 400 stands in them is INFERRED."""
-    detail = [part for part in (problem.param, problem.code) if part is not None]
+    detail = [str(part) for part in (problem.param, problem.code) if part is not None]
     said = ": ".join([problem.message, *detail])
     identity = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path} {said}"))
     when = "2026-08-30T18:23:01.734Z"  # the capture's own: an emulator has no clock

@@ -12,16 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from aiohttp import web
 
-from ..answers import Answer
-from ..faults import Fault
-from . import sending
-from .playback import Outcome, Stream, Whole
-from .record import Headers, Invoice, Received, Script
-from .words import Problem, problem_of, stand_in
+from router.lab.answers import Answer
+from router.lab.emulators import sending
+from router.lab.emulators.playback import Outcome, Stream, Whole
+from router.lab.emulators.record import Headers, Invoice, Received, Script
+from router.lab.emulators.words import Problem, problem_of, stand_in
+from router.lab.faults import Fault
 
 
 class Emulator(ABC):
@@ -164,8 +164,7 @@ class Emulator(ABC):
             await asyncio.sleep(0)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[Any]", asyncio.current_task())  # a handler always runs in one
         self._tasks.add(task)
         try:
             return await self._serve(request)
@@ -248,7 +247,7 @@ class Emulator(ABC):
     def problem_in_200(self, code: str | int | None) -> Problem:
         """The error that hides in an HTTP 200, or in an event of a stream."""
         problem = self.words["server_error"]
-        return problem if code is None else replace(problem, code=str(code), type=str(code))
+        return problem if code is None else replace(problem, code=code, type=str(code))
 
     def _over_limit(self, received: Received) -> Whole | None:
         if self._requests_per_minute is None:

@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
-from ..answers import Answer, Asked, Generation, count_tokens, default_answer, distort, generate, split
-from ..faults import Fault
-from . import chat_checks as checks
-from .base import Emulator
-from .chat_shapes import Delta, dumps, forced, last_text, message_tokens, rendered_call, schema, tool_deltas
-from .checks import Complaint, Field, check_fields
-from .playback import DONE, Frame, Json, Outcome, Stream, Whole
-from .record import Invoice, Received
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Answer, Asked, Generation, count_tokens, default_answer, distort, generate, split
+from router.lab.emulators import chat_checks as checks
+from router.lab.emulators.base import Emulator
+from router.lab.emulators.chat_shapes import (
+    Delta,
+    dumps,
+    forced,
+    last_text,
+    message_tokens,
+    rendered_call,
+    schema,
+    tool_deltas,
+)
+from router.lab.emulators.checks import Complaint, Field, check_fields
+from router.lab.emulators.playback import DONE, Frame, Json, Outcome, Stream, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
+from router.lab.faults import Fault
 
 UnknownFields = Literal["refuse", "ignore"]
 
@@ -186,8 +195,7 @@ class ChatEmulator(Emulator):
 
     def _bill(self, received: Received, choices: Sequence[Generation]) -> Invoice:
         name = received.body["model"]
-        model = self.model_of(name)
-        assert model is not None
+        model = cast("Model", self.model_of(name))  # an unknown one was refused
         prompt, cached = choices[0].prompt_tokens, choices[0].cached_tokens or 0
         completion = sum(made.completion_tokens for made in choices)
         reasoning = sum(made.reasoning_tokens for made in choices)

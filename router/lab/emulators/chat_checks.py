@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import BOOLEAN, OBJECT, STRING, Complaint, Field, check_fields, kind_of
+from router.lab.emulators.checks import BOOLEAN, OBJECT, STRING, Complaint, Field, check_fields, kind_of
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # FOUND at Mixlayer; OpenAI's own rule, so taken for all
 _MESSAGE_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "refusal"})

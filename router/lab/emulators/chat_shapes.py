@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..answers import ToolCall, count_tokens, split
-from .playback import Json
+from router.lab.answers import ToolCall, count_tokens, split
+from router.lab.emulators.playback import Json
 
 # One picture or video counts as so many prompt tokens: any fixed number does, no provider publishes its own.
 MEDIA_TOKENS = 256

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from ..answers import Generation, count_tokens, distort, split
-from . import chat_checks
-from .chat import ChatEmulator, UnknownFields
-from .chat_shapes import Delta, dumps, logprobs, rendered_call, tool_deltas
-from .checks import BOOLEAN, OBJECT, STRING, Complaint, Field
-from .playback import Frame, Json, Whole
-from .record import Invoice, Received
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Generation, count_tokens, distort, split
+from router.lab.emulators import chat_checks
+from router.lab.emulators.chat import ChatEmulator, UnknownFields
+from router.lab.emulators.chat_shapes import Delta, dumps, logprobs, rendered_call, tool_deltas
+from router.lab.emulators.checks import BOOLEAN, OBJECT, STRING, Complaint, Field
+from router.lab.emulators.playback import Frame, Json, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
 
 _CATALOGUE = {
     "qwen3-5-4b": Model(0.04, 0.07, 0.02, context=262_144, max_output=32_768),  # DOC

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from ..answers import Generation, split
-from . import chat_checks
-from .chat import ChatEmulator
-from .chat_shapes import Delta, dumps, tool_deltas
-from .checks import ANYTHING, BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, Complaint, Field
-from .playback import Json, Whole
-from .record import Invoice, Received
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Generation, split
+from router.lab.emulators import chat_checks
+from router.lab.emulators.chat import ChatEmulator
+from router.lab.emulators.chat_shapes import Delta, dumps, tool_deltas
+from router.lab.emulators.checks import ANYTHING, BOOLEAN, INTEGER, NUMBER, OBJECT, STRING, Complaint, Field
+from router.lab.emulators.playback import Json, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
 
 _CONTEXT = 131_072  # DOC "131K"; FOUND[M9] says 262,144: the document outranks it
 # Prices FOUND[M9], the free model DOC.

@@ -1,7 +1,6 @@
-"""A server that says it speaks OpenAI's chat API: vLLM, SGLang, a proxy, OpenAI itself. From OpenAI's public API and
-section 7 of ``wire-protocols.md``.
+"""A server that says it speaks OpenAI's chat API: vLLM, SGLang, a proxy, OpenAI itself.
 
-Any model by default, OpenAI's ranges, the sampling fields of the open engines ignored unless they are to be refused.
+From OpenAI's public API and section 7 of ``wire-protocols.md``. Any model by default, OpenAI's ranges, the sampling fields of the open engines ignored unless they are to be refused.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from ..answers import Generation, distort
-from . import chat_checks
-from .chat import ChatEmulator, UnknownFields
-from .chat_shapes import Delta, dumps, logprobs, rendered_call
-from .checks import BOOLEAN, INTEGER, OBJECT, STRING, Complaint, Field
-from .playback import Json, Whole
-from .record import Invoice, Received
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Generation, distort
+from router.lab.emulators import chat_checks
+from router.lab.emulators.chat import ChatEmulator, UnknownFields
+from router.lab.emulators.chat_shapes import Delta, dumps, logprobs, rendered_call
+from router.lab.emulators.checks import BOOLEAN, INTEGER, OBJECT, STRING, Complaint, Field
+from router.lab.emulators.playback import Json, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
 
 _PENALTY = Field("number null", -2, 2)
 _LIMIT = Field("integer null", 1)
@@ -144,7 +143,7 @@ class OpenAICompatible(ChatEmulator):
 
     def message(self, made: Generation) -> Json:
         message: Json = {"role": "assistant", "content": made.content or (None if made.tool_calls else "")}
-        message |= {name: made.reasoning for name in self._names()} if made.reasoning else {}
+        message |= dict.fromkeys(self._names(), made.reasoning) if made.reasoning else {}
         return message | ({"tool_calls": [rendered_call(call) for call in made.tool_calls]} if made.tool_calls else {})
 
     def _names(self) -> Sequence[str]:

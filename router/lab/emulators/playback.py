@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..faults import Body, Fault
+from router.lab.faults import Body, Fault
 
 Json = dict[str, Any]
 

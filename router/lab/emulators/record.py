@@ -101,10 +101,10 @@ class Script(Generic[T]):
         else:
             self._counted.append(entry)
 
-    def take(self, received: Received, fits: Callable[[T], bool] = lambda item: True) -> Entry[T] | None:
+    def take(self, received: Received, fits: Callable[[T], bool] | None = None) -> Entry[T] | None:
         """Use one turn of the first entry that is meant for this request."""
         for entry in chain(self._counted, self._standing):
-            if fits(entry.item) and (entry.when is None or entry.when(received)):
+            if (fits is None or fits(entry.item)) and (entry.when is None or entry.when(received)):
                 self._use(entry)
                 return entry
         return None

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..answers import Answer, default_answer, distort, generate
-from ..faults import Fault
-from . import runware_render as render
-from .base import Emulator
-from .chat_shapes import dumps
-from .playback import Json, Outcome, Stream, Whole
-from .record import Invoice, Received
-from .runware_checks import TaskRules, check_task, check_uuid, error_of
-from .words import JSON_TYPE, Model, Problem
+from router.lab.answers import Answer, default_answer, distort, generate
+from router.lab.emulators import runware_render as render
+from router.lab.emulators.base import Emulator
+from router.lab.emulators.chat_shapes import dumps
+from router.lab.emulators.playback import Json, Outcome, Stream, Whole
+from router.lab.emulators.record import Invoice, Received
+from router.lab.emulators.runware_checks import TaskRules, check_task, check_uuid, error_of
+from router.lab.emulators.words import JSON_TYPE, Model, Problem
+from router.lab.faults import Fault
 
 _MODELS = {"alibaba:qwen@3.5-27b": render.MODEL}
 # FOUND[R20]: the answer to the element form of authentication.
@@ -146,13 +146,13 @@ class Runware(Emulator):
             else:
                 data += self._poll(task["taskUUID"])
             return
-        error = self._refusal(task, received)
+        error = self._refusal(task)
         if error is not None:
             errors.append(error)
             return
-        results, items = self._accept(task, received, fault)
+        _, items = self._accept(task, received, fault)
         if task.get("deliveryMethod") == "async":
-            self._tasks_seen[task["taskUUID"]].polls = self._processing_polls
+            self._tasks_seen[task["taskUUID"].lower()].polls = self._processing_polls
             data.append({"taskType": "textInference", "taskUUID": task["taskUUID"]})
         else:
             data += items
@@ -178,7 +178,7 @@ class Runware(Emulator):
             return self.words["no_key"]
         return self.words["bad_key"] if self.api_key is not None and keys[0] != self.api_key else None
 
-    def _refusal(self, task: Any, received: Received) -> tuple[int, Json] | None:
+    def _refusal(self, task: Any) -> tuple[int, Json] | None:
         if not isinstance(task, dict) or task.get("taskType") != "textInference":
             problem = Problem(400, "Invalid value for 'taskType' parameter.", code="invalidTaskType", param="taskType")
             return 400, render.error_entry(problem, task)
@@ -235,7 +235,7 @@ class Runware(Emulator):
     # --- Streams and errors -------------------------------------------------------------------------------------
 
     def _stream(self, task: Any, received: Received, fault: Fault | None) -> Outcome:
-        error = self._refusal(task, received)
+        error = self._refusal(task)
         if error is not None:
             return replace(self._before_stream(*error), refused=True)
         results, items = self._accept(task, received, fault)

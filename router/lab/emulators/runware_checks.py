@@ -1,7 +1,7 @@
 """What Runware accepts in a ``textInference`` task, from ``runware-qwen3.5-27b.txt``. Pure.
 
-Knows the fields, their types and ranges; knows nothing of delivery. The document's step of 0.01 is not enforced: it is
-the step of a slider in the vendor's own console, no source shows a refusal, and 0.125 is a legal float.
+Knows the fields, their types and ranges; knows nothing of delivery. The document's step of 0.01 is not enforced
+(INFERRED): a step reads as advice to a user interface, no source shows a refusal, and in binary no 0.07 is a multiple.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import BOOLEAN, OBJECT, STRING, Complaint, Field, check_fields, kind_of
-from .playback import Json
+from router.lab.emulators.checks import BOOLEAN, OBJECT, STRING, Complaint, Field, check_fields, kind_of
+from router.lab.emulators.playback import Json
 
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _SOURCE = re.compile(r"https?://\S+|data:[\w.+/-]+;base64,\S+|[A-Za-z0-9+/=_-]{16,}")  # URL, data URI, UUID or base64

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..answers import Asked, Generation, count_tokens, split
-from .chat_shapes import MEDIA_TOKENS
-from .playback import DONE, Frame, Json
-from .words import Model, Problem
+from router.lab.answers import Asked, Generation, count_tokens, split
+from router.lab.emulators.chat_shapes import MEDIA_TOKENS
+from router.lab.emulators.playback import DONE, Frame, Json
+from router.lab.emulators.words import Model, Problem
 
 MODEL = Model(0.165, 1.326, 0.024, context=262_144, max_output=65_536)  # price FOUND[R14], context and output DOC
 _PING = Frame(b"ping", "comment")

@@ -14,8 +14,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from ..faults import Fault
-from .playback import Ending, Frame, Stream, Whole, body_bytes, play
+from router.lab.emulators.playback import Ending, Frame, Stream, Whole, body_bytes, play
+from router.lab.faults import Fault
 
 # Seconds that a peer gets to read what was written before a reset: an RST may overtake unread bytes.
 _BEFORE_RESET = 0.01

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from ..faults import Body, Fault
-from .playback import Whole, body_bytes
+from router.lab.emulators.playback import Whole, body_bytes
+from router.lab.faults import Body, Fault
 
 JSON_TYPE = {"Content-Type": "application/json"}
 _HTML = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
@@ -20,7 +20,7 @@ class Problem:
     status: int
     message: str
     type: str = "invalid_request_error"
-    code: str | None = None
+    code: str | int | None = None
     param: str | None = None
 
 

@@ -1,0 +1,560 @@
+"""What a call costs: CPU of this process, against a bare aiohttp client on the same fake provider, in one run.
+
+    python benchmarks/overhead.py            # about two minutes
+    python benchmarks/overhead.py --quick    # about fifteen seconds, and less certain
+    python benchmarks/overhead.py --profile packets-1000
+
+How it measures, what the bare client does and what the numbers were lately stands in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import json
+import logging
+import math
+import os
+import platform
+import pstats
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this checkout is measured, not one that happens to be installed
+
+import aiohttp  # noqa: E402  # after the path
+import pydantic  # noqa: E402
+
+from router import Request, Router  # noqa: E402
+
+# What design section 5 promises, as ratios to the bare client.
+TARGETS = {"whole": 1.25, "stream": 1.0, "failover": 1.25, "import": 1.25, "flat": 1.25}
+SHAPES = ("packets", "packed", "paced")
+EVENTS_PER_CALL = 5  # --calls 200 reads streams of 1,000 events in all, per side and round
+OTHER_SELECTS = ("weighted", "cheapest", "fastest", "least_busy")
+SECTIONS = ("calls", "plan", "import", "soak")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+KEY = "no-key"
+
+Work = Callable[[], Awaitable[int]]
+"""Does one call and returns how many characters of answer it read."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What both sides do: *bare* and *ours*, *per* of them at a time; *units* is what one of them is divided by."""
+
+    name: str
+    target: float
+    bare: Work
+    ours: Work
+    per: int
+    units: int = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """Microseconds of CPU per unit (medians over the rounds), and ours/bare.
+
+    *ratio* is the median of the rounds' ratios, *low* and *high* their quartiles, *ratio_of_minima* the cross-check.
+    """
+
+    name: str
+    bare: float
+    ours: float
+    ratio: float
+    low: float
+    high: float
+    ratio_of_minima: float
+    target: float | None
+
+
+def result(name: str, bare: Sequence[float], ours: Sequence[float], target: float | None) -> Result:
+    """Summarise the interleaved rounds: *bare* and *ours* in seconds, pairwise from one moment."""
+    ratios = [b / a for a, b in zip(bare, ours, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return Result(
+        name,
+        statistics.median(bare) * 1e6,
+        statistics.median(ours) * 1e6,
+        statistics.median(ratios),
+        low,
+        high,
+        min(ours) / min(bare),
+        target,
+    )
+
+
+# -- the two clients --------------------------------------------------------------------------------------------------
+
+QUESTION: dict[str, Any] = {
+    "messages": [
+        {"role": "system", "content": "You are a careful assistant. Answer in one paragraph. " * 8},
+        {"role": "user", "content": "What is the product of 17 and 23, and how do you find it? " * 8},
+    ],
+    "thinking": True,
+    "max_tokens": 2000,
+    "temperature": 0.6,
+    "top_p": 0.95,
+    "top_k": 20,
+    "seed": 7,
+}
+TURNS = 60  # of the long conversation
+
+
+def question(model: str, turns: int = 0) -> dict[str, Any]:
+    """The mapping that our caller has; *turns* of an earlier conversation between the system message and the question."""
+    system, user = QUESTION["messages"]
+    earlier = [
+        {"role": ("user", "assistant")[turn % 2], "content": f"{turn}: {user['content']}"} for turn in range(turns)
+    ]
+    return {**QUESTION, "model": model, "messages": [system, *earlier, user]}
+
+
+class Bare:
+    """What one writes without a library: aiohttp as it is, the standard library's JSON, no error handling."""
+
+    def __init__(self, session: aiohttp.ClientSession, body: Mapping[str, Any]) -> None:
+        self._session, self._body = session, body
+
+    def whole(self, *urls: str) -> Work:
+        """Ask each of *urls* for a whole answer; the last one is the answer."""
+        post, body = self._session.post, self._body
+        headers = {"Authorization": f"Bearer {KEY}"}
+
+        async def work() -> int:
+            for url in urls:
+                async with post(url, json=body, headers=headers) as response:
+                    payload = json.loads(await response.read())
+            message = payload["choices"][0]["message"]
+            return len(message["content"]) + len(message["reasoning_content"])
+
+        return work
+
+    def stream(self, url: str) -> Work:
+        """Ask *url* for a stream."""
+        post, body = self._session.post, self._body
+        headers = {"Authorization": f"Bearer {KEY}"}
+
+        async def work() -> int:
+            size = 0
+            usage = None
+            async with post(url, json=body, headers=headers) as response:
+                async for line in response.content:
+                    if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
+                        continue
+                    event = json.loads(line[6:])
+                    usage = event.get("usage") or usage
+                    for choice in event["choices"]:
+                        delta = choice["delta"]
+                        size += len(delta.get("content") or "") + len(delta.get("reasoning_content") or "")
+            assert usage is not None
+            return size
+
+        return work
+
+
+class Ours:
+    """The same by our router, from the caller's mapping to the canonical answer."""
+
+    def __init__(self, router: Router, ask: Mapping[str, Any], attempts: int = 1) -> None:
+        self._router, self._ask, self._attempts = router, ask, attempts
+
+    async def whole(self) -> int:
+        """One whole answer."""
+        answer = await self._router.complete(self._ask)
+        assert len(answer.attempts) == self._attempts, answer.attempts
+        return len(answer.content or "") + len(answer.reasoning_content or "")
+
+    async def stream(self) -> int:
+        """One stream, read to its end."""
+        size = 0
+        completion = None
+        async for chunk in self._router.stream(self._ask):
+            size += len(chunk.content or "") + len(chunk.reasoning_content or "")
+            completion = chunk.completion
+        assert completion is not None
+        return size
+
+    async def abandoned(self) -> int:
+        """One stream, left at its first chunk."""
+        stream = self._router.stream(self._ask)
+        async for _ in stream:
+            break
+        await stream.aclose()
+        return 0
+
+
+# -- the fake provider and the routes to it ---------------------------------------------------------------------------
+
+
+@contextmanager
+def fake_provider() -> Iterator[str]:
+    """The fake provider in a process of its own; the start of its addresses."""
+    program = [sys.executable, str(Path(__file__).with_name("fake_provider.py"))]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # ours
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        finally:
+            process.kill()
+
+
+ROUTE = "benchmark"
+DEPLOYMENT = {"mixlayer": "mixlayer/qwen3.5-4b", "empiriolabs": "empiriolabs/qwen3.5-4b"}
+
+
+def opened(base: str, **paths: str) -> Router:
+    """A router whose providers, the catalog's own, are found at *paths* of the fake one; asked in this order."""
+    return Router.open(
+        {
+            "providers": {name: {"base_url": f"{base}/{path}/v1", "api_key": KEY} for name, path in paths.items()},
+            # A deployment that fails every time is still to be asked every time.
+            "policies": {"steady": {"circuit": {"failures": 1_000_000}}},
+            "routes": {ROUTE: {"deployments": [DEPLOYMENT[name] for name in paths], "policy": "steady"}},
+        },
+        environ={},
+    )
+
+
+def many(base: str, sizes: Sequence[int]) -> Router:
+    """A router with a route for each number of deployments (`r-100`), and the largest in every order (`weighted`)."""
+    most = max(sizes)
+    names = [f"many/m{place}" for place in range(most)]
+    price = {"input": 0.1, "output": 0.4}
+    return Router.open(
+        {
+            "providers": {
+                "many": {"protocol": "chat_completions", "base_url": f"{base}/whole/v1", "api_key": KEY},
+            },
+            "models": {
+                f"m{place}": {"deployments": [{"provider": "many", "model": f"x/m{place}", "price": price}]}
+                for place in range(most)
+            },
+            "routes": {
+                **{f"r-{size}": {"deployments": names[:size]} for size in sizes},
+                **{select: {"deployments": names, "select": select} for select in OTHER_SELECTS},
+            },
+        },
+        environ={},
+    )
+
+
+# -- calls, streams, failover -----------------------------------------------------------------------------------------
+
+
+def cases(
+    base: str, session: aiohttp.ClientSession, routers: list[Router], events: Sequence[int], calls: int
+) -> Iterator[Case]:
+    """Every case; what they open is put into *routers*."""
+    ending = "v1/chat/completions"
+
+    def ours(turns: int = 0, attempts: int = 1, **paths: str) -> tuple[Ours, Bare]:
+        router = opened(base, **paths)
+        routers.append(router)
+        ask = question(ROUTE, turns)
+        said = json.loads(router.plan(ask).candidates[0].call.http.body)  # what we send is what the bare client sends
+        return Ours(router, ask, attempts), Bare(session, said)
+
+    client, bare = ours(mixlayer="whole")
+    yield Case("whole", TARGETS["whole"], bare.whole(f"{base}/whole/{ending}"), client.whole, calls)
+    client, bare = ours(TURNS, mixlayer="whole")
+    yield Case("whole-long", TARGETS["whole"], bare.whole(f"{base}/whole/{ending}"), client.whole, calls)
+    client, bare = ours(attempts=2, mixlayer="fail", empiriolabs="whole")
+    both = bare.whole(f"{base}/fail/{ending}", f"{base}/whole/{ending}")
+    yield Case("failover", TARGETS["failover"], both, client.whole, max(calls // 2, 1))
+    for shape in SHAPES:
+        for count in events:
+            client, bare = ours(mixlayer=f"{shape}/{count}")
+            streams = max(calls * EVENTS_PER_CALL // count, 1)
+            work = bare.stream(f"{base}/{shape}/{count}/{ending}")
+            yield Case(f"{shape}-{count}", TARGETS["stream"], work, client.stream, streams, count)
+
+
+async def timed(work: Work, count: int) -> float:
+    """Seconds of CPU for one of *count* pieces of work; both sides begin without anybody's garbage."""
+    gc.collect()
+    began = time.process_time()
+    for _ in range(count):
+        await work()
+    return (time.process_time() - began) / count
+
+
+async def compare(every: Sequence[Case], rounds: int) -> list[Result]:
+    """All cases, *rounds* times, bare and ours in turn; who goes first alternates."""
+    for case in every:
+        read = [await case.bare(), await case.ours()]
+        assert read[0] == read[1] > 0, f"{case.name}: the two sides have read different answers: {read}"
+        for work in (case.bare, case.ours):
+            await timed(work, max(case.per // 2, 2))
+    gc.freeze()  # what is there by now costs neither side a collection
+    bare: dict[str, list[float]] = {case.name: [] for case in every}
+    ours: dict[str, list[float]] = {case.name: [] for case in every}
+    for place in range(rounds):
+        for case in every:
+            sides = [(case.bare, bare), (case.ours, ours)]
+            for work, into in sides if place % 2 == 0 else reversed(sides):
+                into[case.name].append(await timed(work, case.per) / case.units)
+    gc.unfreeze()
+    found = [result(case.name, bare[case.name], ours[case.name], case.target) for case in every]
+    return [*found, *slopes(every, bare, ours)]
+
+
+def slopes(every: Sequence[Case], bare: Mapping[str, list[float]], ours: Mapping[str, list[float]]) -> Iterator[Result]:
+    """One event more: the difference between the longest and the shortest stream, without what a call costs."""
+    for shape in SHAPES:
+        kinds = sorted((case for case in every if case.name.startswith(f"{shape}-")), key=lambda case: case.units)
+        if len(kinds) < 2 or kinds[0].units == kinds[-1].units:
+            continue
+        short, long = kinds[0], kinds[-1]
+        more = long.units - short.units
+
+        def slope(
+            side: Mapping[str, list[float]], short: Case = short, long: Case = long, more: int = more
+        ) -> list[float]:
+            pairs = zip(side[long.name], side[short.name], strict=True)
+            # Noise in a short run must not make a price of nothing or less.
+            return [max((a * long.units - b * short.units) / more, 1e-9) for a, b in pairs]
+
+        yield result(f"{shape}-each-more", slope(bare), slope(ours), TARGETS["stream"])
+
+
+# -- planning ---------------------------------------------------------------------------------------------------------
+
+
+async def planning(base: str, sizes: Sequence[int], rounds: int, calls: int) -> list[dict[str, Any]]:
+    """What a plan costs by the number of deployments, in microseconds; `first` and `call` are to be flat."""
+    most = max(sizes)
+    asks = [("priority", size, question_to(f"r-{size}")) for size in sizes]
+    asks += [(select, most, question_to(select)) for select in OTHER_SELECTS]
+    # Nobody there knows top_k. Who needs no change comes first, so all are looked at for one that needs none.
+    asks.append(("all changed", most, question_to(f"r-{most}", top_k=20)))
+    async with many(base, sizes) as router:
+        for _, size, ask in asks:
+            assert len(router.plan(ask).candidates) == size  # and every endpoint is compiled
+        best: list[tuple[float, ...]] = [(math.inf,) * 3] * len(asks)
+        for _ in range(rounds):
+            for place, (order, size, ask) in enumerate(asks):
+                count = calls if order == "priority" else max(calls // 10, 2)
+                found = await planned(router, ask, count, max(count // size, 1))
+                best[place] = tuple(map(min, best[place], found))
+    return [
+        {"order": order, "deployments": size, "first": first * 1e6, "all": whole * 1e6, "call": call * 1e6}
+        for (order, size, _), (first, whole, call) in zip(asks, best, strict=True)
+    ]
+
+
+async def planned(router: Router, ask: Mapping[str, Any], count: int, plans: int) -> tuple[float, float, float]:
+    """Seconds of CPU to the first candidate, for the whole plan, and for a whole call."""
+    request = Request.of(ask)
+    first = clocked(lambda: router.plan(request).candidate(0), count)
+    whole = clocked(lambda: router.plan(request).candidates, plans)
+    return first, whole, await timed(Ours(router, ask).whole, max(count // 2, 2))
+
+
+def question_to(route: str, **more: Any) -> dict[str, Any]:
+    """A question that plain OpenAI words can say, but for what *more* there is."""
+    return {"model": route, "messages": QUESTION["messages"], "temperature": 0.6, **more}
+
+
+def clocked(work: Callable[[], object], count: int) -> float:
+    """Seconds of CPU for one of *count*."""
+    gc.collect()
+    began = time.process_time()
+    for _ in range(count):
+        work()
+    return (time.process_time() - began) / count
+
+
+# -- import -----------------------------------------------------------------------------------------------------------
+
+
+def importing(rounds: int) -> Result:
+    """`import router` against the libraries that it stands on, each in a new interpreter, in turn."""
+    seconds: dict[str, list[float]] = {"aiohttp, pydantic, yaml": [], "router": []}
+    for place in range(rounds + 1):
+        for names, into in seconds.items():
+            program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import time; began = time.process_time(); import {names}; print(time.process_time() - began)"  # fmt: skip
+            done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # ours
+            if place:  # the first round writes the bytecode
+                into.append(float(done.stdout))
+    bare, ours = seconds.values()
+    return result("import", bare, ours, TARGETS["import"])
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+async def soak(base: str, count: int, events: int) -> dict[str, Any]:
+    """Memory after *count* requests of all kinds, no two the same, against what it was after a first tenth of them."""
+    async with (
+        opened(base, mixlayer="whole") as whole,
+        opened(base, mixlayer="fail", empiriolabs="whole") as failing,
+        opened(base, mixlayer=f"packed/{events}") as streaming,
+    ):
+
+        async def some(first: int, last: int) -> None:
+            for place in range(first, last):
+                ask = question(ROUTE)
+                ask["messages"] = [*ask["messages"][:1], {"role": "user", "content": f"{place}: {place * 7919}?"}]
+                ask["seed"], ask["user"] = place, f"user-{place}"
+                kind = place % 10
+                if kind == 0:
+                    await Ours(streaming, ask).abandoned()
+                elif kind < 3:
+                    await Ours(streaming, ask).stream()
+                elif kind < 5:
+                    await Ours(failing, ask, 2).whole()
+                else:
+                    await Ours(whole, ask).whole()
+
+        warm = max(count // 10, 50)
+        await some(0, warm)
+        before = memory()
+        points = []
+        step = max(count // 4, 1)
+        for first in range(warm, warm + step * 4, step):
+            await some(first, first + step)
+            points.append(memory())
+    after = points[-1]
+    grown = {f"{name}_per_request": (after[name] - before[name]) / (step * 4) for name in before}
+    return {"requests": step * 4, "before": before, "points": points, **grown}
+
+
+def memory() -> dict[str, float]:
+    """Blocks that Python's allocator holds, and resident bytes (0 where the system does not say)."""
+    gc.collect()
+    statm = Path("/proc/self/statm")
+    resident = int(statm.read_text("ascii").split()[1]) * PAGE if statm.exists() else 0
+    return {"blocks": sys.getallocatedblocks(), "bytes": resident}
+
+
+# -- the run ----------------------------------------------------------------------------------------------------------
+
+
+async def measure(options: argparse.Namespace, base: str) -> dict[str, Any]:
+    """Every section that was asked for."""
+    report: dict[str, Any] = {"environment": environment(), "command": " ".join(["overhead.py", *sys.argv[1:]])}
+    if "calls" in options.only:
+        routers: list[Router] = []
+        async with aiohttp.ClientSession() as session:
+            every = list(cases(base, session, routers, options.events, options.calls))
+            report["results"] = [asdict(one) for one in await compare(every, options.rounds)]
+        for router in routers:
+            await router.close()
+    if "plan" in options.only:
+        report["plan"] = await planning(base, options.deployments, max(options.rounds // 3, 2), options.calls)
+    if "import" in options.only:
+        report.setdefault("results", []).append(asdict(importing(options.rounds)))
+    if "soak" in options.only:
+        report["soak"] = await soak(base, options.soak, min(options.events))
+    return report
+
+
+async def profiled(options: argparse.Namespace, base: str) -> None:
+    """Where our side of one case spends its time, by cProfile, which makes small functions look dear."""
+    routers: list[Router] = []
+    async with aiohttp.ClientSession() as session:
+        found = {case.name: case for case in cases(base, session, routers, options.events, options.calls)}
+        if options.profile not in found:
+            sys.exit(f"overhead.py: no case {options.profile!r}; there are {', '.join(found)}")
+        case = found[options.profile]
+        await timed(case.ours, 5)
+        with cProfile.Profile() as profile:
+            await timed(case.ours, case.per)
+        for router in routers:
+            await router.close()
+    print(f"{case.per} times {case.name}")
+    pstats.Stats(profile).sort_stats("tottime").print_stats(35)
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "aiohttp": aiohttp.__version__,
+        "pydantic": pydantic.VERSION,
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+    }
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """The report for a person."""
+    told = report["environment"]
+    print(f"Python {told['python']}, aiohttp {told['aiohttp']}, pydantic {told['pydantic']}, {told['cores']} cores")
+    if results := report.get("results"):
+        print("\nCPU of the client, µs: per call, per event of a stream (the call included), per import")
+        print(f"{'':20} {'bare':>9} {'ours':>9} {'ratio':>6} {'quartiles':>13} {'minima':>7} {'target':>7}")
+        for row in results:
+            spread = f"{row['low']:.2f} - {row['high']:.2f}"
+            met = "met" if row["ratio"] <= row["target"] else "missed"
+            print(
+                f"{row['name']:20} {row['bare']:9.1f} {row['ours']:9.1f} {row['ratio']:6.2f} {spread:>13}"
+                f" {row['ratio_of_minima']:7.2f} {row['target']:7.2f} {met}"
+            )
+    if plan := report.get("plan"):
+        print("\nPlanning, µs: to the first candidate, the whole plan, and a whole call; the first and the last flat")
+        print(f"{'order':20} {'deployments':>11} {'first':>10} {'all':>10} {'call':>10}")
+        for row in plan:
+            print(
+                f"{row['order']:20} {row['deployments']:11} {row['first']:10.1f} {row['all']:10.1f} {row['call']:10.1f}"
+            )
+    if soaked := report.get("soak"):
+        blocks, size = soaked["blocks_per_request"], soaked["bytes_per_request"]
+        print(f"\nMemory over {soaked['requests']} requests: {blocks:+.3f} blocks and {size:+.0f} bytes per request")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="few of everything; what is given by name stays")
+    parser.add_argument("--rounds", type=int, help="rounds of each pair (15; quick: 5)")
+    parser.add_argument("--calls", type=int, help="calls of a round and side (200; quick: 50)")
+    parser.add_argument("--events", type=int, nargs="+", default=[200, 1000], help="events of a stream (200 1000)")
+    parser.add_argument("--deployments", type=int, nargs="+", default=[1, 10, 100, 1000], help="(1 10 100 1000)")
+    parser.add_argument("--soak", type=int, metavar="N", help="requests of the memory test (2000; quick: 200)")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=" ".join(SECTIONS)
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--profile", metavar="CASE", help="profile our side of one case instead, e.g. whole")
+    options = parser.parse_args()
+    for name, usual, quick in (("rounds", 15, 5), ("calls", 200, 50), ("soak", 2000, 200)):
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else usual)
+        elif getattr(options, name) < 1:
+            parser.error(f"--{name} must be 1 or more")
+    if min(options.events) < 1 or min(options.deployments) < 1:
+        parser.error("--events and --deployments must be 1 or more")
+    return options
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments()
+    # A failed attempt is logged as a warning. What writing it costs is the logging set-up's price, not the call's.
+    logging.getLogger("router").addHandler(logging.NullHandler())
+    with fake_provider() as base:
+        if options.profile:
+            asyncio.run(profiled(options, base))
+            return
+        report = asyncio.run(measure(options, base))
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        show(report)
+
+
+if __name__ == "__main__":
+    main()

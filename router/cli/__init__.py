@@ -1,0 +1,76 @@
+"""The `router` command: one module for each of its commands; what they share is in `base` and `output`.
+
+Knows which commands there are and how a run ends: its exit code, and an error in words, never as a traceback. Whatever
+a command needs beside click it imports when it runs, so that `router --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from router.cli import chat, check, demo, emulate, models, plan, schema
+from router.cli.base import guarded
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = (demo.demo, chat.chat, plan.plan, check.check, models.models, schema.schema, emulate.emulate)
+_EPILOG = """\b
+Exit codes:
+  0    done, and nothing to complain about
+  1    findings, or no answer
+  2    wrong usage, wrong input or a wrong configuration
+  130  interrupted
+
+\b
+Start here:
+  router demo                     a failover, in two seconds, without a key
+  router check routes.yaml        what is wrong with a configuration
+  router plan request.json        who would be asked, and in which words
+"""
+
+
+class _Commands(click.Group):
+    """A group whose every ending is an exit code. Commands return theirs; None is 0."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in our order: what one needs first comes first
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run, and exit; or return the exit code where that is asked for."""
+        code = guarded(lambda: super(_Commands, self).main(args, *rest, standalone_mode=False, **extra))
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command inside click, which has opinions of its own about interrupts and broken pipes."""
+        return guarded(lambda: super(_Commands, self).invoke(ctx))
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="provider-router", prog_name="router")
+def cli() -> None:
+    """Send one canonical chat request to open-weight models at several providers.
+
+    The same meaning on every route, or the route is not used; failover that you can try today, without a key.
+    """
+
+
+for _command in _COMMANDS:
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail
+    cli(prog_name="router")
