@@ -73,7 +73,10 @@ class ToolCallDelta:
 
 @dataclass(slots=True)  # not frozen: one is made per event, and freezing triples what that costs
 class Chunk:
-    """A piece of an answer. `index` is the choice it belongs to; `completion` is on the last chunk only."""
+    """A piece of an answer. `index` is the choice it belongs to; `completion` is on the last chunk only.
+
+    `restart` (only with `on_interruption: restart`): forget all that came so far, the answer begins again.
+    """
 
     content: str | None = None
     reasoning_content: str | None = None
@@ -85,6 +88,7 @@ class Chunk:
     raw_finish_reason: str | None = None
     logprobs: Any = None
     completion: Completion | None = None
+    restart: bool = False
 
     @property
     def says_something(self) -> bool:
@@ -137,12 +141,28 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Seam:
+    """Where a broken stream went on: *before* had been answering, *after* took over.
+
+    *how*: `spliced` (the same answer again, skipped as far as delivered), `continued` (from the text delivered) or
+    `restarted`. *reasoning* and *content* are the characters delivered when it broke; *why* is what broke it.
+    """
+
+    before: str
+    after: str
+    how: Literal["spliced", "continued", "restarted"]
+    reasoning: int
+    content: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A whole answer, the same in shape whoever gave it, streamed or not.
 
     `model` is the name the provider gives the model that answered; `deployment` is who served; `changes` is every
     difference between what was asked and what was sent; `attempts` is every exchange, the wasted ones too, and `cost`
-    is the sum over them.
+    is the sum over them. `seams` are the places where a stream that had broken went on.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -155,6 +175,7 @@ class Completion:
     request_id: str | None = None
     changes: tuple[Change, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    seams: tuple[Seam, ...] = ()
 
     @property
     def _first(self) -> Choice:

@@ -173,6 +173,17 @@ class Polling(Row):
     longest: Annotated[float, Field(gt=0)] = 10.0
 
 
+class Continuation(Row):
+    """Native continuation: the endpoint goes on from an assistant message that ends the conversation.
+
+    modes: in which it does so (`instruct`: reasoning off; `thinking`). fields: what tells it to, e.g. vLLM's
+    `{continue_final_message: true, add_generation_prompt: false}`.
+    """
+
+    modes: tuple[Literal["instruct", "thinking"], ...] = ("instruct",)
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
 class DialectRow(Row):
     """All that a protocol's, a provider's or a deployment's row can say about the wire. Every key may be left out."""
 
@@ -189,6 +200,7 @@ class DialectRow(Row):
     errors: tuple[ErrorRule, ...] = ()
     delivery: Literal["sync", "async"] | None = None
     polling: Polling | None = None
+    continuation: Continuation | None = None
 
     @model_validator(mode="after")
     def _params_are_canonical(self) -> Self:
@@ -269,6 +281,7 @@ class Dialect:
     errors: tuple[ErrorRule, ...]
     delivery: Literal["sync", "async"] | None
     polling: Polling
+    continuation: Continuation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +348,7 @@ def compile_dialect(
         errors=merged.get("errors", ()),
         delivery=merged.get("delivery"),
         polling=merged.get("polling") or Polling(),
+        continuation=merged.get("continuation"),
     )
 
 

@@ -136,6 +136,18 @@ class CircuitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """How long a stream is held before the caller sees it: *seconds*, *tokens*, or (neither) until it is whole."""
+
+    seconds: float | None = None
+    tokens: int | None = None
+
+    def wants_more(self, tokens: int) -> bool:
+        """Whether it is still held when about *tokens* have come."""
+        return self.tokens is None or tokens < self.tokens
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What may be done for one request. *attempts* counts all of them, *deadline* is seconds for the whole of it."""
 
@@ -148,6 +160,7 @@ class Policy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     circuit: CircuitSettings = field(default_factory=CircuitSettings)
     on_interruption: OnInterruption = "recover"
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)

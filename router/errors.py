@@ -148,10 +148,12 @@ class DeadlineExceeded(RouterError):
 class StreamInterrupted(RouterError):
     """A stream broke after the caller had seen part of it.
 
-    *partial* is a `Completion` with all that was delivered and what it cost; `__cause__` and *error* are what broke it.
+    *partial* is a `Completion` with all that was delivered and what it cost; `__cause__` and *error* are what broke it,
+    *also* is why it could not be mended, where that was tried.
     """
 
-    def __init__(self, error: Exception, partial: Completion) -> None:
-        self.error, self.partial = error, partial
+    def __init__(self, error: Exception, partial: Completion, also: Exception | None = None) -> None:
+        self.error, self.partial, self.also = error, partial, also
         self.attempts = partial.attempts
-        super().__init__(f"the stream of {partial.deployment} broke after it had begun: {error}")
+        text = f"the stream of {partial.deployment} broke after it had begun: {error}"
+        super().__init__(f"{text}\nIt could not be mended: {also}" if also is not None else text)

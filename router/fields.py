@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Discriminator, PlainValidator, Tag, WithJs
 from providers.dialect import Price
 from providers.errors import nearest
 from router import units
-from router.config import Secret
+from router.config import Hold, Secret
 
 VARIABLE = r"\$\{.+\}"  # a value that the environment gives
 
@@ -35,6 +35,11 @@ Size = Annotated[
     int,
     BeforeValidator(units.size),
     _schema("integer", units.SIZE, "64KB, 32MB, 1GB (1024-based); a plain number is bytes", exclusiveMinimum=0),
+]
+HoldFor = Annotated[
+    Hold,
+    PlainValidator(lambda value: Hold(*units.hold(value))),
+    WithJsonSchema({"type": "string", "description": "300ms, 64 tokens, or all: held before the caller sees it"}),
 ]
 Count = Annotated[int, BeforeValidator(units.count), _schema("integer", "", "1 or more", minimum=1)]
 Whole = Annotated[int, BeforeValidator(units.whole), _schema("integer", "", "0 or more", minimum=0)]

@@ -201,6 +201,7 @@ def _policy(name: str, row: PolicyRow) -> Policy:
         timeouts=Timeouts(**row.timeouts.model_dump()),
         circuit=CircuitSettings(**row.circuit.model_dump()),
         on_interruption=row.on_interruption,
+        hold=row.hold,
     )
 
 

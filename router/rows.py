@@ -22,6 +22,7 @@ from router.fields import (
     Count,
     Dollars,
     Duration,
+    HoldFor,
     Name,
     Pool,
     Protocol,
@@ -165,6 +166,7 @@ class PolicyRow(Row):
     on_interruption: OnInterruption = Field(
         default=_policy.on_interruption, description="when a committed stream breaks"
     )
+    hold: HoldFor | None = None
 
 
 def _shorthand(key: str) -> Callable[[object], object]:

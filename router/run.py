@@ -82,18 +82,21 @@ class Run:
         try:
             return await attempt(self)
         except ProviderError as error:
-            failure: ProviderError | None = error
+            failure = error
+        return await self.again(attempt, failure)
+
+    async def again(self, attempt: Callable[[Run], Awaitable[T]], failure: ProviderError) -> T:
+        """As `through`, after *failure* has been recorded as an attempt."""
+        known: ProviderError | None = failure
 
         async def turn() -> T:
-            nonlocal failure
-            if failure is not None:  # the first turn only tells tenacity what has happened already
-                known, failure = failure, None
-                raise known
+            nonlocal known
+            if known is not None:  # the first turn only tells tenacity what has happened already
+                error, known = known, None
+                raise error
             return await attempt(self)
 
-        crank = AsyncRetrying(
-            retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True, before_sleep=None
-        )
+        crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
         try:
             return await crank(turn)
         except ProviderError as error:

@@ -17,6 +17,7 @@ _BYTES: Mapping[str, int] = {"": 1, "B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**3
 NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 DURATION = rf"^({NUMBER}) ?(ms|s|m|h|)$"
 SIZE = rf"^({NUMBER}) ?(B|KB|MB|GB|)$"
+HOLD_TOKENS = r"^([0-9]{1,9}) tokens?$"
 MONEY = rf"^\$? ?({NUMBER})$"
 
 
@@ -75,6 +76,17 @@ def money(value: object) -> float:
     if found is None:
         raise ValueError(f"{value!r} is not an amount of dollars; write e.g. $0.50 or 0.5")
     return float(found[1])
+
+
+def hold(value: object) -> tuple[float | None, int | None]:
+    """How long a stream is held: `300ms` (seconds), `64 tokens` (tokens), or `all` (neither: until it is whole)."""
+    if value == "all":
+        return None, None
+    if isinstance(value, str) and (found := re.fullmatch(HOLD_TOKENS, value, re.ASCII)):
+        return None, count(int(found[1]))
+    if isinstance(value, str):
+        return duration(value), None
+    raise ValueError(f"{value!r} is not a hold; write e.g. 300ms, 64 tokens or all")
 
 
 def _positive(value: object, pattern: str, units: Mapping[str, float], what: str, *, least: float = 0.0) -> float:

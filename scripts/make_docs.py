@@ -6,6 +6,7 @@ pure; tests/test_generated_docs.py fails when a part is stale.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script from anywhere
@@ -21,9 +22,9 @@ sys.path.insert(0, str(ROOT))  # run as a script from anywhere
 from providers.client import PROTOCOLS  # noqa: E402  # after the path is set
 from providers.dialect import MEDIA, PARAMS, REASONING, Dialect, Word, compile_dialect  # noqa: E402
 from providers.errors import ProviderError, RouterError  # noqa: E402
-from providers.failures import FAILURES, classify  # noqa: E402
+from providers.failures import _STATUSES, FAILURES, classify  # noqa: E402
 from providers.translate import LEVEL_BUDGETS  # noqa: E402
-from providers.types import EFFORTS, Change, Fidelity, Request  # noqa: E402
+from providers.types import EFFORTS, Change, Fidelity, Request, ResponseFormat  # noqa: E402
 from router import Router, catalog, errors  # noqa: E402
 from router.config import Deployment  # noqa: E402
 from router.documents import Document  # noqa: E402
@@ -31,8 +32,11 @@ from router.environment import fill  # noqa: E402
 from router.rows import CatalogFile, ProviderRow  # noqa: E402
 from router.validate import check  # noqa: E402
 
-REGION = re.compile(r"(?P<head><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end>^<!-- end -->$)", re.DOTALL | re.MULTILINE)
+REGION = re.compile(
+    r"(?P<head><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end>^<!-- end -->$)", re.DOTALL | re.MULTILINE
+)
 NAMES = {"mixlayer": "Mixlayer", "runware": "Runware", "empiriolabs": "EmpirioLabs", "aiml": "AI/ML API"}
+FORMATS = frozenset(get_args(get_type_hints(ResponseFormat)["type"]))  # a row that names them all excludes nothing
 FIDELITIES: tuple[Fidelity, ...] = get_args(Fidelity)
 
 
@@ -48,6 +52,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(text: object) -> str:
     """*text* as code."""
     return f"`{text}`"
+
+
+def prose(text: str) -> str:
+    """*text* on one line, with nothing in it that a browser takes for a tag."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def yaml_word(value: Any) -> str:
@@ -102,7 +111,7 @@ def limits(word: Word) -> Iterator[str]:
         yield range_
     if word.max_items is not None:
         yield f"up to {word.max_items}"
-    if word.only is not None:
+    if word.only is not None and not word.only >= FORMATS:
         yield "only " + ", ".join(sorted(word.only))
     if not word.streaming:
         yield "not while streaming"
@@ -139,18 +148,24 @@ def levels_cell(word: Word) -> str:
 def can_be_told_apart(word: Word | None) -> str:
     """The levels of reasoning that are different things at the provider."""
     exact = [effort for effort in EFFORTS if word is not None and effort in word.exact and effort != "none"]
-    return ", ".join(exact) if len(exact) > 1 else "no, on is on"
+    return ", ".join(exact) if len(exact) > 1 else "on only"
 
 
-def can_switch_off(word: Word | None) -> str:
-    return "yes" if word is not None and "none" in word.exact else "no"
+def how_many(provider: str, able: Callable[[Dialect], bool]) -> str:
+    """Whether the provider's models in the catalog are *able*."""
+    found = [able(one.endpoint.dialect) for one in deployments().values() if one.endpoint.provider == provider]
+    return "yes" if all(found) else "some models" if any(found) else "no"
 
 
-def reads(provider: str, kind: str) -> str:
-    """Whether the provider's models in the catalog read pictures or videos."""
-    own = [one.endpoint for one in deployments().values() if one.endpoint.provider == provider]
-    able = sum(1 for endpoint in own if endpoint.dialect.words[kind] is not None)
-    return "no" if not able else "yes" if able == len(own) else "some models"
+def can_switch_off(dialect: Dialect) -> bool:
+    """Whether the provider can be told not to reason, and obeys."""
+    word = dialect.words["reasoning_effort"]
+    return word is not None and "none" in word.exact
+
+
+def reads(kind: str) -> Callable[[Dialect], bool]:
+    """Whether pictures or videos are read."""
+    return lambda dialect: dialect.words[kind] is not None
 
 
 SHORT: tuple[str, ...] = (
@@ -173,12 +188,12 @@ def short_table() -> str:
     names = list(NAMES)
     efforts = {name: dialect(name).words["reasoning_effort"] for name in names}
     rows = [
-        ["reasoning off", *(can_switch_off(efforts[name]) for name in names)],
+        ["reasoning off", *(how_many(name, can_switch_off) for name in names)],
         ["levels of reasoning", *(can_be_told_apart(efforts[name]) for name in names)],
         ["`reasoning_budget`", *(short_cell(dialect(name).words["reasoning_budget"]) for name in names)],
         *([code(field), *(short_cell(dialect(name).words[field]) for name in names)] for field in SHORT),
-        ["pictures", *(reads(name, "images") for name in names)],
-        ["videos", *(reads(name, "videos") for name in names)],
+        ["pictures", *(how_many(name, reads("images")) for name in names)],
+        ["videos", *(how_many(name, reads("videos")) for name in names)],
     ]
     return table(["", *NAMES.values()], rows)
 
@@ -187,14 +202,24 @@ def long_table() -> str:
     """Every canonical field at every provider."""
     rows = [
         [code(name), *(long_cell(name, dialect(provider).words[name]) for provider in NAMES)]
-        for name in (*PARAMS, *REASONING, *MEDIA)
+        for name in (*PARAMS, *REASONING)
     ]
+    rows += [[code(kind), *(media_cell(provider, kind) for provider in NAMES)] for kind in MEDIA]
     rows += [[label, *(say(dialect(provider)) for provider in NAMES)] for label, say in BESIDE.items()]
     return table(["", *NAMES.values()], rows)
 
 
+def media_cell(provider: str, kind: str) -> str:
+    """What pictures or videos are called, and whether the models read them."""
+    able = how_many(provider, reads(kind))
+    word = long_cell(kind, dialect(provider).words[kind])
+    return word if able == "yes" else able if able == "no" or word == "yes" else f"{word}, {able}"
+
+
 def _pairs(values: Mapping[str, Any]) -> str:
-    return "<br>".join(code(f"{name}: {yaml_word(value)}") for name, value in values.items() if value is not None) or "–"
+    return (
+        "<br>".join(code(f"{name}: {yaml_word(value)}") for name, value in values.items() if value is not None) or "–"
+    )
 
 
 def _system(dialect: Dialect) -> str:
@@ -221,12 +246,12 @@ def differences() -> str:
         endpoint = one.endpoint
         base, own = dialect(endpoint.provider), endpoint.dialect
         said = [
-            f"{code(field)} {long_cell(field, own.words[field]).replace('<br>', '; ')}"
+            f"{code(field)}: {long_cell(field, own.words[field]).replace('<br>', '; ')}"
             for field in (*PARAMS, *REASONING)
             if _shape(own.words[field], field) != _shape(base.words[field], field)
         ]
         if own.defaults != base.defaults:
-            said.append("does on its own " + _pairs(own.defaults).replace("<br>", ", "))
+            said.append("does on its own: " + _pairs(own.defaults).replace("<br>", ", "))
         if said:
             lines.append(f"- **{name}**: {'; '.join(said)}.")
     return "\n".join(lines)
@@ -341,12 +366,11 @@ def _change(change: Change) -> str:
 
 def budgets_table() -> str:
     """Where a budget of tokens can be said."""
-    rows = [
-        [code(name), long_cell("reasoning_budget", word)]
-        for name, one in deployments().items()
-        if (word := one.endpoint.dialect.words["reasoning_budget"]) is not None
-    ]
-    return table(["Deployment", "A budget is said as"], rows)
+    said: dict[str, list[str]] = {}
+    for name, one in deployments().items():
+        if (word := one.endpoint.dialect.words["reasoning_budget"]) is not None:
+            said.setdefault(long_cell("reasoning_budget", word), []).append(code(name))
+    return table(["A budget is said as", "By"], ([word, ", ".join(names)] for word, names in said.items()))
 
 
 def level_budgets() -> str:
@@ -372,7 +396,7 @@ def _tree_name(depth: int, kind: type[RouterError]) -> str:
 
 
 def _says(kind: type[RouterError]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n\n")[0].replace("\n", " ")
+    return prose((kind.__doc__ or "").strip().partition("\n\n")[0])
 
 
 def own_errors() -> str:
@@ -394,7 +418,7 @@ def provider_errors() -> str:
             _PERMITS[kind.elsewhere],
             kind.blames,
             _PERMITS[kind.billed],
-            kind.advice or "–",
+            prose(kind.advice) or "–",
         ]
         for depth, kind in error_classes()
         if issubclass(kind, ProviderError)
@@ -410,21 +434,26 @@ def failure_words() -> str:
 def statuses() -> str:
     """What a status means where neither the row nor the provider's code says more."""
     found: dict[str, list[str]] = {}
-    for status in range(400, 600):
-        found.setdefault(classify(status=status).__name__, []).append(str(status))
-    usual = {name: listed for name, listed in found.items() if len(listed) < 20}
-    rows = [[", ".join(listed), code(name)] for name, listed in usual.items()]
+    for status, kind in _STATUSES.items():
+        found.setdefault(kind.__name__, []).append(str(status))
+    rows = [[", ".join(listed), code(name)] for name, listed in found.items()]
     rows += [[f"any other {digit}xx", code(classify(status=digit * 100 + 99).__name__)] for digit in (4, 5)]
-    named = {name: [one for one in listed if classify_is_named(int(one))] for name, listed in found.items()}
-    rows = [[", ".join(listed), code(name)] for name, listed in named.items() if listed] + rows[-2:]
     return table(["Status", "Class"], rows)
 
 
-def classify_is_named(status: int) -> bool:
-    """Whether the common table names *status* itself."""
-    from providers.failures import _STATUSES  # noqa: PLC0415  # the one place that knows
+# -- the house --------------------------------------------------------------------------------------------------------
 
-    return status in _STATUSES
+
+def modules() -> str:
+    """Every module of both packages with the first line of its docstring; of a package within, its own."""
+    rows = []
+    for package in ("providers", "router"):
+        for path in sorted((ROOT / package).glob("*")):
+            file = path / "__init__.py" if path.is_dir() else path
+            if file.suffix == ".py" and file.exists() and path.name != "__init__.py":
+                opening = (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").partition("\n\n")[0]
+                rows.append([code(path.relative_to(ROOT).as_posix() + "/" * path.is_dir()), prose(opening)])
+    return table(["File", "Knows"], rows)
 
 
 # -- regions ----------------------------------------------------------------------------------------------------------
@@ -441,6 +470,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "provider-errors": provider_errors,
     "failure-words": failure_words,
     "statuses": statuses,
+    "modules": modules,
 }
 
 

@@ -130,15 +130,19 @@ def open_config(path: Path | None, *, ignore_keys: bool = False) -> Config:
     return config
 
 
-def with_keys(path: Path | None) -> Mapping[str, str]:
-    """The environment, with something in every variable that should hold a key and holds none."""
+def with_keys(path: Path | None, *, own: bool = False) -> Mapping[str, str]:
+    """The environment, with something in every variable that should hold a key and holds none.
+
+    *own*: only in those that the file alone asks for and that are not even set, which a load would refuse.
+    """
     from router import catalog, documents
 
-    found = [catalog.document()]
+    written = [] if own else [catalog.document()]
     if path is not None:
-        found.append(documents.read(path, file=str(path)))
-    names = {name for document in found for name in _key_variables(document.value)}
-    return {**{name: f"no-key-in-{name}" for name in names}, **{name: own for name, own in os.environ.items() if own}}
+        written.append(documents.read(path, file=str(path)))
+    names = {name for document in written for name in _key_variables(document.value)}
+    here = {name: value for name, value in os.environ.items() if value or own}
+    return {**{name: f"no-key-in-{name}" for name in names}, **here}
 
 
 def _key_variables(value: Any) -> set[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from router.cli.base import FOUND, WRONG, Failure, json_option, with_keys
-from router.cli.output import console, print_json, styled
+from router.cli.output import clean, console, print_json, styled
 
 if TYPE_CHECKING:
     from providers.errors import ConfigError
@@ -100,7 +100,7 @@ def findings(path: Path | None) -> Iterator[Finding]:
         yield from (_finding("error", problem, document) for problem in error.problems)
         # What is only a key that is not set hides nothing else: look at the rest as if it were.
         try:
-            config = load(path, environ=with_keys(path))
+            config = load(path, environ=with_keys(path, own=True))
         except ConfigError:
             return
     yield from (_finding("warning", problem, document) for problem in config.warnings)
@@ -215,7 +215,7 @@ def _show(found: Iterable[Finding], file: str) -> None:
             out.print(styled(where, "bold"), soft_wrap=True)
         last = where
         line = styled(f"  {one.severity}: ", "red" if one.severity == "error" else "yellow")
-        line.append(f"{one.path}: " if one.path else "", style="cyan").append(one.message)
+        line.append(f"{one.path}: " if one.path else "", style="cyan").append(clean(one.message))
         out.print(line, soft_wrap=True)
         if one.fix:
             out.print(styled(f"    → {one.fix}", "dim"), soft_wrap=True)

@@ -1,0 +1,242 @@
+"""One attempt: an exchange, what came of it so far, and its record.
+
+Knows how an attempt is recorded and paid, exactly once, however it ends: as a success, as a failure, or as canceled.
+Refuses to know what is done next.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from providers.client import Exchange, Limits
+from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Usage
+from router import estimate
+from router.events import AttemptEnded, Event
+
+if TYPE_CHECKING:
+    from providers.errors import ProviderError
+    from providers.transport import Transport
+    from providers.wire import Call
+    from router.health import Health
+    from router.plan import Candidate
+    from router.run import Run
+
+STREAM_HEADERS = 30.0  # seconds to the headers of a stream, where the policy names none (reliability.md, 1.10)
+
+
+class Shell(Protocol):
+    """What an attempt needs of the router around it."""
+
+    health: Health
+
+    def transport(self, provider: str) -> Transport:
+        """The connections to one provider."""
+        ...
+
+    def emit(self, event: Event) -> None:
+        """Tell the hooks."""
+        ...
+
+    def learn(self, error: ProviderError, call: Call) -> None:
+        """Note what a refusal says of the deployment."""
+        ...
+
+
+class Delivery:
+    """One attempt: an exchange with what came of it so far. Recorded exactly once, however it ends."""
+
+    def __init__(self, shell: Shell, run: Run, candidate: Candidate, call: Call | None = None) -> None:
+        self._shell, self._run, self._candidate = shell, run, candidate
+        target = candidate.target
+        policy = run.plan.policy
+        self._key = shell.health.key(target.provider)
+        self.call = call or run.call(candidate)
+        times = policy.timeouts
+        headers = times.headers
+        if headers is None and self.call.streaming:
+            headers = STREAM_HEADERS
+        limits = Limits(times.connect, headers, times.first_token, times.idle, run.limit)
+        self._began = run.elapsed
+        self._exchange = Exchange(
+            self.call,
+            shell.transport(target.provider.name),
+            secret=self._key.secret.reveal() if self._key is not None else None,
+            limits=limits,
+        )
+        self._folder = Folder()
+        self.pending: list[Chunk] = []
+        self._recorded = False
+        self.said_something = False
+        self.ready = False  # set by whoever takes the answer over from another attempt
+        self.over = False
+        self.outcome = "canceled"
+        self.answer: Completion | None = None
+        shell.health.began(candidate.deployment)
+
+    async def more(self) -> bool:
+        """Read on; False when the answer is over."""
+        chunks = await self._exchange.next()
+        if not chunks:
+            self.over = True
+            return False
+        folder = self._folder
+        for chunk in chunks:
+            folder.add(chunk)
+        self.pending += chunks
+        if not self.said_something and any(chunk.says_something for chunk in chunks):
+            self.said_something = True
+            self._exchange.extend(self._run.plan.policy.deadline - self._began)
+            self._shell.health.first_token(self._candidate.deployment, self._run.elapsed - self._began)
+        return True
+
+    def take(self) -> list[Chunk]:
+        """What has come since the last time and says something.
+
+        Finish reasons, usage and cost are kept for `last`, so that they come once, and last, from every provider.
+        """
+        chunks, self.pending = self.pending, []
+        return [
+            chunk if chunk.finish_reason is None and chunk.usage is None else _only_text(chunk)
+            for chunk in chunks
+            if chunk.content or chunk.reasoning_content or chunk.tool_calls or chunk.logprobs is not None
+        ]
+
+    def last(self) -> list[Chunk]:
+        """The end of every choice; the very last chunk carries the whole answer."""
+        answer = self.finish()
+        ends = [
+            Chunk(finish_reason=choice.finish_reason, raw_finish_reason=choice.raw_finish_reason, index=choice.index)
+            for choice in (*answer.choices[1:], answer.choices[0])
+        ]
+        ends[-1].usage, ends[-1].cost, ends[-1].completion = answer.usage, answer.cost, answer
+        return ends
+
+    def has_visible(self, *, reasoning: bool) -> bool:
+        """Whether something has come that the caller can see; reasoning counts where he wants to see it."""
+        if not self.said_something:
+            return False
+        return reasoning or any(chunk.content or chunk.tool_calls for chunk in self.pending)
+
+    @property
+    def pending_tokens(self) -> int:
+        """About how many tokens are held."""
+        return sum(
+            estimate.text_tokens((chunk.content or "") + (chunk.reasoning_content or "")) for chunk in self.pending
+        )
+
+    @property
+    def deployment(self) -> str:
+        return self._candidate.deployment
+
+    def partial(self) -> Completion:
+        """What had come when it broke, with what all attempts have cost."""
+        return self._completion(self._usage())
+
+    # -- records: exactly one of these, once
+
+    def finish(self) -> Completion:
+        """The answer is whole: recorded as a success."""
+        usage = self._usage()
+        self._record("success", cost=self._cost(usage), usage=usage, status=self._exchange.status)
+        self.answer = self._completion(usage)
+        return self.answer
+
+    def failed(self, error: ProviderError) -> None:
+        """The attempt has failed."""
+        self._shell.learn(error, self.call)
+        if self._exchange.status == 200 and error.billed is False:
+            self._run.task_ended(self._candidate.deployment)
+        usage = self._usage() if self.said_something else None
+        self._record(type(error).__name__, error=error, cost=self._wasted(error, usage), usage=usage,
+                     status=error.status)  # fmt: skip
+
+    def canceled(self) -> None:
+        """The caller does not want it any more: recorded, with what it may have cost, and no failure of anybody."""
+        usage = self._usage() if self.said_something else Usage(estimate.prompt_tokens(self._run.plan.request), 0)
+        self._record("canceled", cost=self._cost(usage), usage=usage, status=self._exchange.status)
+
+    def close(self) -> None:
+        """Give back what the attempt holds. A stream that is left early is recorded as canceled."""
+        self._exchange.close()
+        if not self._recorded:
+            self.canceled()
+
+    def _record(
+        self,
+        outcome: str,
+        *,
+        cost: Cost,
+        usage: Usage | None,
+        status: int | None,
+        error: ProviderError | None = None,
+    ) -> None:
+        self._recorded, self.outcome = True, outcome
+        name = self._candidate.deployment
+        self._shell.health.ended(name)
+        attempt = Attempt(
+            deployment=name,
+            outcome=outcome,
+            status=status,
+            duration=self._run.elapsed - self._began,
+            started=self._began,
+            cost=cost,
+            why=str(error) if error is not None else "",
+            delay=self._run.delay,
+            changes=self.changes,
+            usage=usage,
+            request_id=self._request_id,
+            credential=self._key.label if self._key is not None else None,
+            error=error,
+        )
+        self._run.attempts.append(attempt)
+        self._shell.emit(AttemptEnded(self._run.key, self._run.plan.route, len(self._run.attempts), attempt))
+
+    # -- what is known of the answer
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was sent otherwise than asked, and what the answer shows to have been otherwise than sent."""
+        seen: list[Change] = getattr(self._exchange.reader, "changes", [])
+        return (*self.call.changes, *seen)
+
+    @property
+    def _request_id(self) -> str | None:
+        headers = self._exchange.headers
+        return headers.get("x-request-id") or headers.get("x-inference-id")
+
+    def _usage(self) -> Usage:
+        return estimate.usage_or_estimate(self._folder.usage or Usage(), self._run.plan.request,
+                                          self._folder.completion())  # fmt: skip
+
+    def _cost(self, usage: Usage) -> Cost:
+        return self._folder.cost or estimate.price_of(usage, self._candidate.target.price)
+
+    def _wasted(self, error: ProviderError, usage: Usage | None) -> Cost:
+        """What a failed attempt cost: nothing where it was refused, an estimate where it was accepted."""
+        if error.billed is False and usage is None:
+            return Cost(0.0, "estimated")
+        return self._cost(usage or Usage(estimate.prompt_tokens(self._run.plan.request), 0))
+
+    def _completion(self, usage: Usage) -> Completion:
+        reader = self._exchange.reader
+        attempts = tuple(self._run.attempts)
+        return replace(
+            self._folder.completion(),
+            usage=usage,
+            cost=estimate.sum_costs([attempt.cost for attempt in attempts]),
+            id=getattr(reader, "id", "") or f"chatcmpl-{self._run.key}",
+            model=getattr(reader, "model", "") or self.call.endpoint.wire_model,
+            created=int(time.time()),
+            deployment=self._candidate.deployment,
+            request_id=self._request_id,
+            changes=self.changes,
+            attempts=attempts,
+        )
+
+
+def _only_text(chunk: Chunk) -> Chunk:
+    return Chunk(
+        chunk.content, chunk.reasoning_content, chunk.tool_calls, index=chunk.index, logprobs=chunk.logprobs
+    )

@@ -1,0 +1,243 @@
+"""A stream on its way to the caller: opened, held, passed on, and mended where it breaks.
+
+Knows the commit (the first thing that the caller can see), the hold before it, and the order in which a broken stream is
+mended: go on where the deployment's row says that it can, else the same answer from elsewhere, spliced; else the honest
+interruption. Refuses to decide whom to ask (`policy`) and whether two answers are the same (`recovery`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from providers.errors import CallerFault, ProviderError
+from providers.types import Chunk, Completion, Folder, Request, Seam
+from router import estimate
+from router.delivery import Delivery
+from router.errors import DeadlineExceeded, RouterError, StreamInterrupted
+from router.recovery import ContinuationRejected, Splice, continuing, mendable
+
+if TYPE_CHECKING:
+    from router.delivery import Shell
+    from router.run import Run
+
+
+class Flow:
+    """One streamed request: `next()` until it is empty, and `close()` in any case.
+
+    *reasoning*: whether the caller wants to see reasoning; what he does not see does not commit.
+    """
+
+    def __init__(self, shell: Shell, run: Run, *, reasoning: bool = True) -> None:
+        self._shell, self._run, self._reasoning = shell, run, reasoning
+        self._delivery: Delivery | None = None
+        self._seen = Folder()  # what the caller has been given
+        self._splice: Splice | None = None
+        self._continued = False
+        self._seams: list[Seam] = []
+        self._restarted = False
+        self._over = False
+        self.answer: Completion | None = None
+
+    @property
+    def outcome(self) -> str:
+        """How the last attempt ended."""
+        return self._delivery.outcome if self._delivery is not None else "canceled"
+
+    async def next(self) -> list[Chunk]:
+        """The next chunks for the caller; empty when the answer is over.
+
+        Raises:
+            As `Router.stream`.
+        """
+        if self._delivery is None:
+            self._delivery = await self._run.through(self._open)
+        while not self._over:
+            delivery = self._delivery
+            try:
+                chunks = self._visible(delivery.take())
+                if not chunks and delivery.over:
+                    self._over = True
+                    return self._last(delivery)
+                if not chunks:
+                    await delivery.more()
+                    continue
+            except ProviderError as error:
+                delivery.failed(error)
+                delivery.close()
+                await self._mend(error, delivery)
+                chunks = [Chunk(restart=True)] if self._restarted else []
+                self._restarted = False
+                if not chunks:
+                    continue
+            for chunk in chunks:
+                self._seen.add(chunk)
+            return chunks
+        return []
+
+    def close(self) -> None:
+        """Give back what is held. A stream that is left early is recorded as canceled."""
+        if self._delivery is not None:
+            self._delivery.close()
+
+    # -- until the commit
+
+    async def _open(self, run: Run) -> Delivery:
+        """An attempt that has something for the caller, or is over."""
+        delivery = Delivery(self._shell, run, run.candidate)
+        return await self._ready(delivery, run)
+
+    async def _ready(self, delivery: Delivery, run: Run) -> Delivery:
+        try:
+            while not delivery.has_visible(reasoning=self._reasoning) and await delivery.more():
+                pass
+            await self._hold(delivery, run)
+        except ProviderError as error:
+            delivery.failed(error)
+            delivery.close()
+            raise
+        except BaseException:
+            delivery.close()
+            raise
+        return delivery
+
+    async def _hold(self, delivery: Delivery, run: Run) -> None:
+        """Keep what came a little longer, as the policy says: what fails while it is held fails over unseen."""
+        hold = run.plan.policy.hold
+        if hold is None or delivery.over:
+            return
+        until = None if hold.seconds is None else asyncio.get_running_loop().time() + hold.seconds
+        try:
+            async with asyncio.timeout_at(until):
+                while hold.wants_more(delivery.pending_tokens) and await delivery.more():
+                    pass
+        except TimeoutError:
+            return
+
+    # -- what the caller sees
+
+    def _visible(self, chunks: list[Chunk]) -> list[Chunk]:
+        if not self._reasoning:
+            chunks = [_without_reasoning(chunk) for chunk in chunks if chunk.content or chunk.tool_calls]
+        if self._splice is None:
+            return chunks
+        return [new for chunk in chunks if (new := self._splice.feed(chunk)) is not None]
+
+    def _last(self, delivery: Delivery) -> list[Chunk]:
+        if self._splice is not None:
+            self._splice.end()
+        chunks = delivery.last()
+        answer = delivery.answer
+        if answer is not None and self._seams:
+            answer = replace(answer, seams=tuple(self._seams))
+            if self._continued:
+                whole = self._seen.completion()
+                answer = replace(answer, choices=(replace(answer.choices[0], content=whole.content,
+                                                          reasoning_content=whole.reasoning_content),))  # fmt: skip
+            chunks[-1].completion = answer
+        self.answer = answer
+        return chunks
+
+    # -- when it breaks
+
+    async def _mend(self, error: ProviderError, broken: Delivery) -> None:
+        """Find somebody who goes on with the answer that *broken* began; or raise what the caller has to know."""
+        run, request = self._run, self._run.plan.request
+        delivered = self._seen.completion()
+        mode = run.plan.policy.on_interruption
+        why = mendable(delivered, request) if mode == "recover" else None
+        if mode == "error" or why is not None:
+            raise self._interrupted(error, broken)
+        self._splice, self._continued = None, False
+        try:
+            following = await run.again(lambda run: self._follow(run, request, delivered, broken, error), error)
+        except DeadlineExceeded as late:
+            raise self._late(late, broken) from error
+        except RouterError as failure:
+            raise self._interrupted(error, broken, failure) from error
+        self._delivery = following
+
+    async def _follow(
+        self, run: Run, request: Request, delivered: Completion, broken: Delivery, error: ProviderError
+    ) -> Delivery:
+        """One attempt to go on; it is ready when it has something that the caller has not seen."""
+        candidate = run.candidate
+        restart = run.plan.policy.on_interruption == "restart"
+        spent = estimate.completion_tokens(delivered)
+        call = None
+        if not restart and candidate.deployment not in self._refused(run):
+            call = continuing(request, candidate.call, delivered, spent, key=run.key)
+        delivery = Delivery(self._shell, run, candidate, call)
+        splice = None
+        if not restart and call is None:
+            splice = Splice(delivered.reasoning_content or "", delivered.content or "")
+        try:
+            await self._until_new(delivery, splice)
+        except CallerFault as failure:
+            wrapped = ContinuationRejected(failure.message, status=failure.status, code=failure.code)
+            wrapped.deployment = failure.deployment
+            delivery.failed(wrapped if call is not None else failure)
+            raise (wrapped if call is not None else failure) from None
+        except ProviderError as failure:
+            delivery.failed(failure)
+            raise
+        finally:
+            if not delivery.ready:
+                delivery.close()
+        self._splice, self._continued, self._restarted = splice, call is not None, restart
+        how: Literal["spliced", "continued", "restarted"] = "restarted" if restart else "continued" if call is not None else "spliced"
+        reasoning, content = len(delivered.reasoning_content or ""), len(delivered.content or "")
+        self._seams.append(Seam(broken.deployment, candidate.deployment, how, reasoning, content, str(error)))
+        if restart:
+            self._seen = Folder()
+        return delivery
+
+    def _refused(self, run: Run) -> set[str]:
+        """Deployments that would not go on from the text: the next time they are asked for the whole answer."""
+        return {attempt.deployment for attempt in run.attempts if isinstance(attempt.error, ContinuationRejected)}
+
+    async def _until_new(self, delivery: Delivery, splice: Splice | None) -> None:
+        """Read *delivery* until it has passed what the caller has seen; a copy of the splice tells when."""
+        trial = splice.copy() if splice is not None else None
+        place = 0
+        while True:
+            for chunk in delivery.pending[place:]:
+                place += 1
+                shown = chunk if self._reasoning else _without_reasoning(chunk)
+                new = trial.feed(shown) if trial is not None else shown
+                if new is not None and new.says_something:
+                    delivery.ready = True
+                    return
+            if not await delivery.more():
+                if trial is not None:
+                    trial.end()
+                delivery.ready = True
+                return
+
+    def _interrupted(
+        self, error: ProviderError, broken: Delivery, failure: RouterError | None = None
+    ) -> StreamInterrupted | DeadlineExceeded:
+        """What the caller of a broken stream gets: the failure that broke it, and all that he has seen."""
+        self.answer = partial = self._partial(broken)
+        policy = self._run.plan.policy
+        if self._run.elapsed >= policy.deadline:
+            late = DeadlineExceeded(policy.deadline, self._run.attempts, partial)
+            late.__cause__ = error
+            return late
+        interrupted = StreamInterrupted(error, partial, also=failure)
+        interrupted.__cause__ = error
+        return interrupted
+
+    def _late(self, late: DeadlineExceeded, broken: Delivery) -> DeadlineExceeded:
+        self.answer = partial = self._partial(broken)
+        return DeadlineExceeded(late.deadline, self._run.attempts, partial)
+
+    def _partial(self, broken: Delivery) -> Completion:
+        """What the caller has seen, with what all attempts have cost."""
+        seen = self._seen.completion()
+        return replace(broken.partial(), choices=seen.choices, seams=tuple(self._seams))
+
+
+def _without_reasoning(chunk: Chunk) -> Chunk:
+    return chunk if chunk.reasoning_content is None else replace(chunk, reasoning_content=None)
