@@ -18,7 +18,6 @@ import logging
 import math
 import os
 import platform
-import pstats
 import statistics
 import subprocess
 import sys
@@ -385,7 +384,7 @@ def importing(rounds: int) -> Result:
     for place in range(rounds + 1):
         for names, into in seconds.items():
             program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import time; began = time.process_time(); import {names}; print(time.process_time() - began)"  # fmt: skip
-            done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603  # ours
+            done = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ours
             if place:  # the first round writes the bytecode
                 into.append(float(done.stdout))
     bare, ours = seconds.values()
@@ -462,20 +461,48 @@ async def measure(options: argparse.Namespace, base: str) -> dict[str, Any]:
 
 
 async def profiled(options: argparse.Namespace, base: str) -> None:
-    """Where our side of one case spends its time, by cProfile, which makes small functions look dear."""
+    """What our side of one case does beyond the bare one, by cProfile, which makes small functions look dear."""
     routers: list[Router] = []
     async with aiohttp.ClientSession() as session:
         found = {case.name: case for case in cases(base, session, routers, options.events, options.calls)}
         if options.profile not in found:
             sys.exit(f"overhead.py: no case {options.profile!r}; there are {', '.join(found)}")
         case = found[options.profile]
-        await timed(case.ours, 5)
-        with cProfile.Profile() as profile:
-            await timed(case.ours, case.per)
+        bare, ours = [await functions(work, case.per) for work in (case.bare, case.ours)]
         for router in routers:
             await router.close()
-    print(f"{case.per} times {case.name}")
-    pstats.Stats(profile).sort_stats("tottime").print_stats(35)
+    print(f"{case.name}, {case.per} times; per time: function calls, µs in the function itself, µs with what it calls")
+    for side, spent in (("bare", bare), ("ours", ours)):
+        calls, own = (sum(one[place] for one in spent.values()) for place in (0, 1))
+        print(f"{side}: {calls:.0f} calls, {own:.0f} µs")
+    print(f"\n{'more, µs':>9} {'bare calls':>11} {'ours':>8} {'own µs':>8} {'with all':>9}")
+    nothing = (0.0, 0.0, 0.0)
+    more = {name: one[1] - bare.get(name, nothing)[1] for name, one in ours.items()}
+    for name in sorted(more, key=more.__getitem__, reverse=True)[:50]:
+        calls, own, whole = ours[name]
+        print(f"{more[name]:9.1f} {bare.get(name, nothing)[0]:11.1f} {calls:8.1f} {own:8.1f} {whole:9.1f}  {name}")
+
+
+async def functions(work: Work, count: int) -> dict[str, tuple[float, float, float]]:
+    """Calls, own and whole microseconds by function, for one of *count*."""
+    await timed(work, 5)
+    gc.disable()
+    with cProfile.Profile() as profile:
+        for _ in range(count):
+            await work()
+    gc.enable()
+    spent: dict[str, tuple[float, float, float]] = {}
+    for entry in profile.getstats():
+        code = entry.code
+        name = code if isinstance(code, str) else f"{_short(code.co_filename)}:{code.co_firstlineno} {code.co_name}"
+        before = spent.get(name, (0.0, 0.0, 0.0))
+        now = (entry.callcount, entry.inlinetime * 1e6, entry.totaltime * 1e6)
+        spent[name] = (before[0] + now[0] / count, before[1] + now[1] / count, before[2] + now[2] / count)
+    return spent
+
+
+def _short(path: str) -> str:
+    return "/".join(Path(path).parts[-2:])
 
 
 def environment() -> dict[str, Any]:
@@ -528,7 +555,7 @@ def arguments() -> argparse.Namespace:
         "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=" ".join(SECTIONS)
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--profile", metavar="CASE", help="profile our side of one case instead, e.g. whole")
+    parser.add_argument("--profile", metavar="CASE", help="instead, where one case spends more than bare, e.g. whole")
     options = parser.parse_args()
     for name, usual, quick in (("rounds", 15, 5), ("calls", 200, 50), ("soak", 2000, 200)):
         if getattr(options, name) is None:

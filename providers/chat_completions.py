@@ -13,12 +13,12 @@ from typing import Any
 from pydantic_core import from_json
 
 from providers.assemble import Assembler, dig, reported_cost, text_of, usage_of
-from providers.dialect import MEDIA, PARAMS, Dialect, DialectRow, Endpoint, Rule
-from providers.errors import MalformedReply
+from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
+from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
-from providers.translate import put, system_text, translate
+from providers.translate import nearest_detail, put, system_text, translate
 from providers.types import Chunk, Image, Message, Request, Text, Usage
-from providers.wire import MASK, Call, HttpRequest, Poll
+from providers.wire import MASK, Call, HttpRequest, Poll, with_extra
 
 path = "/chat/completions"
 
@@ -32,7 +32,8 @@ row = DialectRow(
         "repetition_penalty": None,
         "reasoning_effort": Rule(to="reasoning_effort"),
         "reasoning_budget": None,
-        **{name: Rule() for name in MEDIA},
+        "images": Rule(only=("auto", "low", "high")),
+        "videos": Rule(),
     },
     when_streaming={"stream": True, "stream_options": {"include_usage": True}},
 )
@@ -51,7 +52,8 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
         body.update(dialect.when_streaming)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
-    body.update(request.extra)
+    if request.extra:
+        with_extra(body, request.extra)
     http = HttpRequest(endpoint.url, body, http_headers(endpoint, streaming=streaming))
     return Call(endpoint, http, said.changes, said.thinking, streaming)
 
@@ -103,9 +105,16 @@ def _parts(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
     for part in message.content or ():
         if isinstance(part, str):
             continue
-        word = isinstance(part, Text) or dialect.words["images" if isinstance(part, Image) else "videos"] is not None
-        if word:
-            parts.append(part.model_dump(exclude_none=True))
+        if isinstance(part, Text):
+            parts.append(part.model_dump())
+        elif (word := dialect.words["images" if isinstance(part, Image) else "videos"]) is not None:
+            said = part.model_dump(exclude_none=True)
+            if isinstance(part, Image) and part.image_url.detail is not None:
+                said["image_url"]["detail"] = nearest_detail(part.image_url.detail, word)
+            parts.append(said)
+    if not parts:
+        text = "a message would be left empty here"
+        raise Untranslatable(text)
     return parts
 
 

@@ -306,6 +306,15 @@ class Request(_Value):
             raise ValueError(message)
         return value or None if isinstance(value, (list, tuple)) else value
 
+    @field_validator("tools", mode="after")
+    @classmethod
+    def _said_tools(cls, value: tuple[Tool, ...] | None) -> tuple[Tool, ...] | None:
+        """No tools are nothing asked; and what is null in a tool is not said."""
+        for tool in value or ():
+            for name in [name for name, said in tool["function"].items() if said is None]:
+                del tool["function"][name]  # type: ignore[misc]  # pydantic has made this mapping for us
+        return value or None
+
     @field_validator("logit_bias", mode="before")
     @classmethod
     def _token_ids(cls, value: Any) -> Any:

@@ -21,7 +21,7 @@ from providers.errors import EmptyReply, ProviderError, Untranslatable
 from providers.failures import read_failure, refused
 from providers.translate import Shape, put, system_text, translate
 from providers.types import Change, Chunk, Cost, Image, Message, Request, Usage
-from providers.wire import Call, HttpRequest, Poll
+from providers.wire import Call, HttpRequest, Poll, with_extra
 
 path = ""
 TASK = "textInference"
@@ -55,7 +55,7 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     if streaming and dialect.delivery != "async":
         task.update(dialect.when_streaming)
     task = {name: value for name, value in task.items() if value is not None}
-    task.update(request.extra)
+    with_extra(task, request.extra)
     http = HttpRequest(endpoint.url, [task], http_headers(endpoint, streaming=streaming))
     facts = {"task": str(task["taskUUID"]), "results": int(task.get("numberResults") or 1)}
     return Call(endpoint, http, tuple(changes), said.thinking, streaming, facts)
@@ -130,10 +130,20 @@ def _media(messages: tuple[Message, ...], dialect: Dialect, task: dict[str, Any]
     for name, urls in found.items():
         if urls and (word := dialect.words[name]) is not None:
             put(task, word.path, urls)
+    _unsaid(messages, changes)
     if earlier:
         why = "pictures stand beside the conversation here, tied to no message"
         asked = "a picture in an earlier message"
         changes.append(Change("messages", asked, "beside the conversation", "emulated", why))
+
+
+def _unsaid(messages: tuple[Message, ...], changes: list[Change]) -> None:
+    """What a task has no place for, though it alters little: how closely to look, and a speaker's name."""
+    pictures = [part for message in messages for part in message.media if isinstance(part, Image)]
+    if any(picture.image_url.detail not in (None, "auto") for picture in pictures):
+        changes.append(Change("messages", "a picture's detail", None, "nearest", "there is one detail for all here"))
+    if any(message.name for message in messages):
+        changes.append(Change("messages", "a speaker's name", None, "nearest", "speakers have no names here"))
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------

@@ -283,13 +283,16 @@ def _shown(wire: Mapping[Path, Scalar] | None) -> Any:
 
 def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None:
     words, history, system = dialect.words, dialect.history, dialect.system
-    if history.last_role and request.messages[-1].role not in history.last_role:
+    last = [message.role for message in request.messages if message.role != "system"][-1:]
+    if history.last_role and last and last[0] not in history.last_role:
         message = f"the last message must be of role {' or '.join(history.last_role)} here"
         raise Untranslatable(message)
     thoughts = sum(1 for message in request.messages if message.reasoning_content)
     if thoughts and history.reasoning == "strip":
         why = "earlier reasoning is not sent back here"
         changes.append(Change("reasoning_content", f"{thoughts} earlier turns", None, "dropped", why))
+    if (word := words["images"]) is not None and word.only is not None:
+        _details(request.messages, word, changes)
     if words["images"] is None or words["videos"] is None:
         _media(request.messages, words, changes)
     if system.to is not None or system.join:
@@ -303,6 +306,20 @@ def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], chan
             if count:
                 why = f"the model reads no {name} here"
                 changes.append(Change("messages", f"{count} {name}", None, "dropped", why))
+
+
+def _details(messages: tuple[Message, ...], word: Word, changes: list[Change]) -> None:
+    for message in messages:
+        for part in message.media:
+            detail = part.image_url.detail if isinstance(part, Image) else None
+            if detail is not None and nearest_detail(detail, word) != detail:
+                why = "the provider does not tell this detail apart"
+                changes.append(Change("messages", f"detail {detail}", nearest_detail(detail, word), "nearest", why))
+
+
+def nearest_detail(detail: str, word: Word) -> str:
+    """How closely to look at a picture, in the words that there are: what is not known is `high`."""
+    return detail if word.only is None or detail in word.only else "high"
 
 
 def _system_moves(messages: tuple[Message, ...], system: System, changes: list[Change]) -> None:

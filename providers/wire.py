@@ -41,6 +41,15 @@ class HttpRequest:
         return f"<{self.method} {self.url}>"
 
 
+def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """*body* with the caller's own fields: verbatim, and taking nothing away from a mapping that both know."""
+    for name, value in extra.items():
+        known = body.get(name)
+        both = isinstance(known, dict) and isinstance(value, Mapping)
+        body[name] = with_extra(dict(known), value) if both else value  # type: ignore[arg-type]  # both are mappings
+    return body
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request in an endpoint's own words.

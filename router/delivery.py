@@ -6,20 +6,24 @@ Refuses to know what is done next.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Exchange, Limits
+from providers.errors import RateLimited
 from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Usage
 from router import estimate
-from router.events import AttemptEnded, Event
+from router.events import AttemptEnded, CircuitChanged, Event, KeySetAside
 
 if TYPE_CHECKING:
     from providers.errors import ProviderError
     from providers.transport import Transport
-    from providers.wire import Call
+    from providers.wire import Call, Reader
+    from router.circuit import State
     from router.health import Health
+    from router.limits import Place
     from router.plan import Candidate
     from router.run import Run
 
@@ -49,22 +53,17 @@ class Delivery:
 
     def __init__(self, shell: Shell, run: Run, candidate: Candidate, call: Call | None = None) -> None:
         self._shell, self._run, self._candidate = shell, run, candidate
-        target = candidate.target
-        policy = run.plan.policy
-        self._key = shell.health.key(target.provider)
         self.call = call or run.call(candidate)
-        times = policy.timeouts
-        headers = times.headers
-        if headers is None and self.call.streaming:
-            headers = STREAM_HEADERS
-        limits = Limits(times.connect, headers, times.first_token, times.idle, run.limit)
         self._began = run.elapsed
-        self._exchange = Exchange(
-            self.call,
-            shell.transport(target.provider.name),
-            secret=self._key.secret.reveal() if self._key is not None else None,
-            limits=limits,
+        self._ticket = shell.health.began(
+            candidate.target,
+            run.now,
+            limit=run.limit,
+            circuit=run.plan.policy.circuit,
+            retry=any(attempt.deployment == candidate.deployment for attempt in run.attempts),
         )
+        self._place: Place | None = None
+        self._exchange: Exchange | None = None
         self._folder = Folder()
         self.pending: list[Chunk] = []
         self._recorded = False
@@ -73,11 +72,11 @@ class Delivery:
         self.over = False
         self.outcome = "canceled"
         self.answer: Completion | None = None
-        shell.health.began(candidate.deployment)
 
     async def more(self) -> bool:
         """Read on; False when the answer is over."""
-        chunks = await self._exchange.next()
+        exchange = self._exchange or await self._start()
+        chunks = await exchange.next()
         if not chunks:
             self.over = True
             return False
@@ -87,9 +86,49 @@ class Delivery:
         self.pending += chunks
         if not self.said_something and any(chunk.says_something for chunk in chunks):
             self.said_something = True
-            self._exchange.extend(self._run.plan.policy.deadline - self._began)
+            exchange.extend(self._run.plan.policy.deadline - self._began)
             self._shell.health.first_token(self._candidate.deployment, self._run.elapsed - self._began)
         return True
+
+    async def _start(self) -> Exchange:
+        """Wait for the account's limits, then open the exchange."""
+        await self._wait_for_place()
+        target, policy = self._candidate.target, self._run.plan.policy
+        times, key = policy.timeouts, self._ticket.key
+        headers = times.headers
+        if headers is None and self.call.streaming:
+            headers = STREAM_HEADERS
+        waited = self._run.elapsed - self._began
+        self._exchange = Exchange(
+            self.call,
+            self._shell.transport(target.provider.name),
+            secret=key.secret.reveal() if key is not None else None,
+            limits=Limits(times.connect, headers, times.first_token, times.idle, self._run.limit - waited),
+        )
+        return self._exchange
+
+    async def _wait_for_place(self) -> None:
+        """In the order of coming, and no longer than the attempt may take.
+
+        Raises:
+            RateLimited: the account's known limits leave no place within that time. Nothing was sent.
+        """
+        account = self._shell.health.account(self._candidate.target.provider)
+        if account is None:
+            return
+        now = self._run.now
+        place = self._place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
+        wait = place.at - now
+        if wait <= 0:
+            return
+        try:
+            if wait >= self._run.limit:
+                message = "the account's known limits leave no place within the time of this attempt"
+                raise RateLimited(message, retry_after=wait, deployment=self._candidate.deployment)
+            await asyncio.sleep(wait)
+        except BaseException:
+            account.give_back(place)
+            raise
 
     def take(self) -> list[Chunk]:
         """What has come since the last time and says something.
@@ -139,14 +178,22 @@ class Delivery:
     def finish(self) -> Completion:
         """The answer is whole: recorded as a success."""
         usage = self._usage()
-        self._record("success", cost=self._cost(usage), usage=usage, status=self._exchange.status)
+        if self._place is not None and usage.total_tokens is not None:
+            self._place.tokens = usage.total_tokens  # reserved were an estimate
+        state = self._shell.health.succeeded(self._ticket, self._run.now)
+        self._tell(state, "it answered")
+        self._record("success", cost=self._cost(usage), usage=usage, status=self._status)
         self.answer = self._completion(usage)
         return self.answer
 
     def failed(self, error: ProviderError) -> None:
         """The attempt has failed."""
         self._shell.learn(error, self.call)
-        if self._exchange.status == 200 and error.billed is False:
+        health, now = self._shell.health, self._run.now
+        if health.key_failed(self._ticket, error, now) and self._ticket.key is not None:
+            self._shell.emit(KeySetAside(self._ticket.provider, self._ticket.key.label, str(error)))
+        self._tell(health.failed(self._ticket, error, now), str(error))
+        if self._status == 200 and error.billed is False:
             self._run.task_ended(self._candidate.deployment)
         usage = self._usage() if self.said_something else None
         self._record(type(error).__name__, error=error, cost=self._wasted(error, usage), usage=usage,
@@ -155,11 +202,17 @@ class Delivery:
     def canceled(self) -> None:
         """The caller does not want it any more: recorded, with what it may have cost, and no failure of anybody."""
         usage = self._usage() if self.said_something else Usage(estimate.prompt_tokens(self._run.plan.request), 0)
-        self._record("canceled", cost=self._cost(usage), usage=usage, status=self._exchange.status)
+        self._shell.health.canceled(self._ticket)
+        self._record("canceled", cost=self._cost(usage), usage=usage, status=self._status)
+
+    def _tell(self, state: State | None, why: str) -> None:
+        if state is not None:
+            self._shell.emit(CircuitChanged(self._candidate.deployment, state, why))
 
     def close(self) -> None:
         """Give back what the attempt holds. A stream that is left early is recorded as canceled."""
-        self._exchange.close()
+        if self._exchange is not None:
+            self._exchange.close()
         if not self._recorded:
             self.canceled()
 
@@ -174,7 +227,6 @@ class Delivery:
     ) -> None:
         self._recorded, self.outcome = True, outcome
         name = self._candidate.deployment
-        self._shell.health.ended(name)
         attempt = Attempt(
             deployment=name,
             outcome=outcome,
@@ -187,7 +239,7 @@ class Delivery:
             changes=self.changes,
             usage=usage,
             request_id=self._request_id,
-            credential=self._key.label if self._key is not None else None,
+            credential=self._ticket.key.label if self._ticket.key is not None else None,
             error=error,
         )
         self._run.attempts.append(attempt)
@@ -198,12 +250,20 @@ class Delivery:
     @property
     def changes(self) -> tuple[Change, ...]:
         """What was sent otherwise than asked, and what the answer shows to have been otherwise than sent."""
-        seen: list[Change] = getattr(self._exchange.reader, "changes", [])
+        seen: list[Change] = getattr(self._reader, "changes", [])
         return (*self.call.changes, *seen)
 
     @property
+    def _reader(self) -> Reader | None:
+        return self._exchange.reader if self._exchange is not None else None
+
+    @property
+    def _status(self) -> int | None:
+        return self._exchange.status if self._exchange is not None else None
+
+    @property
     def _request_id(self) -> str | None:
-        headers = self._exchange.headers
+        headers = self._exchange.headers if self._exchange is not None else {}
         return headers.get("x-request-id") or headers.get("x-inference-id")
 
     def _usage(self) -> Usage:
@@ -220,7 +280,7 @@ class Delivery:
         return self._cost(usage or Usage(estimate.prompt_tokens(self._run.plan.request), 0))
 
     def _completion(self, usage: Usage) -> Completion:
-        reader = self._exchange.reader
+        reader = self._reader
         attempts = tuple(self._run.attempts)
         return replace(
             self._folder.completion(),

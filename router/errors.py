@@ -42,8 +42,10 @@ from providers.errors import (
     nearest,
 )
 
+from providers.types import Attempt
+
 if TYPE_CHECKING:
-    from providers.types import Attempt, Completion
+    from providers.types import Completion
     from router.plan import Plan
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "ProviderTimeout",
     "RateLimited",
     "RequestTooLarge",
+    "Resting",
     "RouterError",
     "ServerError",
     "StreamInterrupted",
@@ -134,6 +137,31 @@ class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
         """Seconds after which the first of the deployments said that it can be asked again."""
         waits = [wait for error in self.exceptions if (wait := getattr(error, "retry_after", None)) is not None]
         return min(waits) if waits else None
+
+
+class Resting(ProviderError):
+    """The deployment was not asked: its circuit is open, its keys are dead, or it has asked for a rest."""
+
+    blames = "nobody"
+
+
+def everybody_rests(plan: Plan) -> DeploymentsExhausted | None:
+    """The error when deployments could serve and none may be asked now; None where none could serve at all."""
+    resting: list[tuple[str, str, float]] = [
+        (out.deployment, out.why, out.retry_in) for out in plan.excluded if out.retry_in is not None
+    ]
+    for candidate in plan.candidates:
+        if candidate.wait:
+            resting.append((candidate.deployment, f"it rests for {candidate.wait:.3g} s", candidate.wait))
+    if not resting:
+        return None
+    attempts = []
+    for name, why, seconds in resting:
+        error = Resting(why, status=Overloaded.usual, retry_after=max(seconds, 0.001), deployment=name)
+        attempts.append(Attempt(deployment=name, outcome="Resting", why=str(error), error=error))
+    group = DeploymentsExhausted(attempts, why="nobody may be asked now")
+    group.attempts = ()  # nothing was sent
+    return group
 
 
 class DeadlineExceeded(RouterError):

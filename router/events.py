@@ -50,7 +50,25 @@ class Learned:
     fact: Fact
 
 
-Event = AttemptEnded | RequestEnded | Learned
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A deployment's circuit is now *state*: `open`, `half_open` or `closed`; *why* is the outcome that moved it."""
+
+    deployment: str
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetAside:
+    """A key, named by its *label*, was refused or has no credit left: it rests. Told once."""
+
+    provider: str
+    label: str
+    why: str
+
+
+Event = AttemptEnded | RequestEnded | Learned | CircuitChanged | KeySetAside
 Hook = Callable[[Event], None]
 
 
@@ -85,6 +103,12 @@ def log_event(event: Event) -> None:
         attempt = event.attempt
         if attempt.error is not None:
             log.warning("%s: attempt %d failed: %s", event.route, event.place, one_line(attempt.why))
+        return
+    if isinstance(event, CircuitChanged):
+        log.warning("%s: the circuit is %s: %s", event.deployment, event.state, one_line(event.why))
+        return
+    if isinstance(event, KeySetAside):
+        log.error("%s: key %s is set aside: %s", event.provider, event.label, one_line(event.why))
         return
     if isinstance(event, Learned):
         fact = event.fact

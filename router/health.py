@@ -1,42 +1,183 @@
 """What is known of each deployment and each key: who may be asked, how busy and how quick it is.
 
-Knows counters. Refuses to read clocks (`now` is an argument) and to decide whom to ask (`router.plan`).
+Knows which outcome speaks against whom: a deployment's circuit, a key, or nobody. Refuses to read clocks (`now` is an
+argument) and to decide whom to ask (`router.plan`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Literal
 
+from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
+from router.circuit import Circuit, State
+from router.keys import THROTTLED, KeyPool
 from router.learning import Fact, knowing
+from router.limits import Account
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import Deployment, Key, Provider
+    from router.config import CircuitSettings, Deployment, Key, Provider
 
 SMOOTHING = 0.2  # weight of the newest first-token time in the running average
+GONE = 600.0  # seconds that a model which is not there rests
+LONGEST_COOLDOWN = 900.0  # seconds that one Retry-After can cool a deployment
+RETRIES = 10.0  # same-deployment retries that are in the bucket at most, and at first
+RETRY_PER_SUCCESS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Why a deployment is not to be asked now. *kind*: `config` until the configuration changes, else *retry_in*."""
+
+    kind: Literal["config", "keys", "circuit"]
+    why: str
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A call under way: given by `began`, handed back with its outcome, once."""
+
+    deployment: str
+    provider: str
+    key: Key | None
+    began: float
+    limit: float
+    probe: bool
 
 
 class Health:
     """The state of everything that a router asks. One per router, used from one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, rng: Random | None = None) -> None:
+        self._rng = rng or Random(0)  # noqa: S311  # jitter
         self._facts: dict[str, tuple[Fact, ...]] = {}
         self._known: dict[str, Endpoint] = {}
+        self._circuits: dict[str, Circuit] = {}
+        self._pools: dict[str, KeyPool] = {}
+        self._cooling: dict[str, float] = {}
         self._load: dict[str, int] = {}
         self._latency: dict[str, float] = {}
-        self._turn: dict[str, int] = {}
+        self._retries: dict[str, float] = {}
+        self._last: dict[str, ProviderError] = {}
+        self._accounts: dict[str, Account] = {}
 
-    def barred(self, deployment: Deployment) -> str | None:
-        """Why *deployment* must not be asked now; None if it may."""
+    # -- may it be asked?
+
+    def barred(self, deployment: Deployment, now: float) -> Bar | None:
+        """Why *deployment* must not be asked now; None if it may, perhaps after `ready_in`."""
         provider = deployment.provider
-        if provider.usable:
+        if not provider.usable:
+            names = " or ".join(provider.missing) or "its environment variable"
+            return Bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
+        pool = self._pools.get(provider.name)
+        if pool is not None and pool.keys and pool.ready_in(now) is None:
+            return Bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
+        circuit = self._circuits.get(deployment.name)
+        if circuit is not None and not circuit.admits(now):
+            last = self._last.get(deployment.name)
+            why = f"its circuit is {circuit.state.replace('_', '-')}" + (f" after {last}" if last is not None else "")
+            return Bar("circuit", why, circuit.retry_in(now))
+        return None
+
+    def ready_in(self, deployment: Deployment, now: float) -> float:
+        """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""
+        cooling = max(self._cooling.get(deployment.name, 0.0) - now, 0.0)
+        pool = self._pools.get(deployment.provider.name)
+        keys = (pool.ready_in(now) or 0.0) if pool is not None and pool.keys else 0.0
+        account = self._accounts.get(deployment.provider.name)
+        return max(cooling, keys, account.wait(now) if account is not None else 0.0)
+
+    def account(self, provider: Provider) -> Account | None:
+        """What is known of the limits of an account; None where it has none."""
+        limits = provider.limits
+        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
             return None
-        names = " or ".join(provider.missing) or "its environment variable"
-        return f"no API key: set {names}, or api_key under providers.{provider.name}"
+        found = self._accounts.get(provider.name)
+        if found is None:
+            found = Account(limits.requests_per_minute, limits.tokens_per_minute)
+            self._accounts[provider.name] = found
+        return found
+
+    def may_trickle(self, deployment: Deployment, now: float) -> bool:
+        """Whether *deployment* may be asked although its circuit is open, when nobody else is there."""
+        circuit = self._circuits.get(deployment.name)
+        return circuit is not None and circuit.may_trickle(now)
+
+    def other_key(self, deployment: Deployment, label: str | None, now: float) -> bool:
+        """Whether the account has a key that may be used now and is not the one named *label*."""
+        pool = self._pools.get(deployment.provider.name)
+        return pool is not None and pool.ready_in(now, besides=label) == 0.0
+
+    def may_retry(self, name: str) -> bool:
+        """Whether the deployment's bucket of retries, filled by its successes, holds one."""
+        return self._retries.get(name, RETRIES) >= 1.0
 
     def endpoint(self, deployment: Deployment) -> Endpoint:
         """The deployment's endpoint, without what it has shown that it does not take."""
         return self._known.get(deployment.name) or deployment.endpoint
+
+    # -- what happens
+
+    def began(
+        self, deployment: Deployment, now: float, *, limit: float, circuit: CircuitSettings, retry: bool = False
+    ) -> Ticket:
+        """A call goes out: whose turn the key is, and whether it is a probe."""
+        name, provider = deployment.name, deployment.provider
+        key = self._pool(provider).take(now) if provider.keys else None
+        self._load[name] = self._load.get(name, 0) + 1
+        if retry:
+            self._retries[name] = max(self._retries.get(name, RETRIES) - 1.0, 0.0)
+        state = self._circuits.get(name)
+        if state is None:
+            state = self._circuits[name] = Circuit(circuit.failures, circuit.cooldown, circuit.max_cooldown)
+        return Ticket(name, provider.name, key, now, limit, state.began(now, limit))
+
+    def succeeded(self, ticket: Ticket, now: float) -> State | None:
+        """The call was answered. The circuit's new state, if it changed."""
+        self._ended(ticket)
+        name = ticket.deployment
+        self._retries[name] = min(self._retries.get(name, RETRIES) + RETRY_PER_SUCCESS, RETRIES)
+        if ticket.key is not None:
+            self._pools[ticket.provider].succeeded(ticket.key.label, ticket.began)
+        circuit = self._circuits[name]
+        return circuit.state if circuit.success(now, ticket.began, probe=ticket.probe) else None
+
+    def failed(self, ticket: Ticket, error: ProviderError, now: float) -> State | None:
+        """The call has failed. The circuit's new state, if it changed."""
+        self._ended(ticket)
+        name = ticket.deployment
+        circuit = self._circuits[name]
+        self._last[name] = error
+        if isinstance(error, RateLimited) and ticket.key is None:
+            self._cool(name, now, error.retry_after or THROTTLED)  # without a key there is only the deployment to rest
+        if not self._speaks_against(ticket, error):
+            circuit.neutral(ticket.began, probe=ticket.probe)
+            return None
+        if error.retry_after is not None:
+            self._cool(name, now, error.retry_after)
+        if isinstance(error, ModelNotFound):
+            circuit.open_for(now, GONE)
+            return circuit.state
+        return circuit.state if circuit.failure(now, ticket.began, self._rng, probe=ticket.probe) else None
+
+    def key_failed(self, ticket: Ticket, error: ProviderError, now: float) -> bool:
+        """Note what *error* says of the key. True the first time that it is found dead."""
+        if ticket.key is None or not isinstance(error, CredentialFailed | RateLimited):
+            return False
+        return self._pools[ticket.provider].failed(ticket.key.label, error, now)
+
+    def canceled(self, ticket: Ticket) -> None:
+        """The caller did not want it any more: that says nothing of the deployment."""
+        self._ended(ticket)
+        self._circuits[ticket.deployment].neutral(ticket.began, probe=ticket.probe)
+
+    def first_token(self, name: str, seconds: float) -> None:
+        """It took *seconds* until the deployment *name* said something."""
+        known = self._latency.get(name)
+        self._latency[name] = seconds if known is None else known + SMOOTHING * (seconds - known)
 
     def learned(self, fact: Fact, endpoint: Endpoint) -> bool:
         """Note *fact* about *endpoint*; False if it was known."""
@@ -47,15 +188,9 @@ class Health:
         self._known[fact.deployment] = knowing(endpoint, (fact,))
         return True
 
-    def key(self, provider: Provider) -> Key | None:
-        """The key whose turn it is; None where the provider needs none."""
-        if not provider.keys:
-            return None
-        turn = self._turn.get(provider.name, 0)
-        self._turn[provider.name] = turn + 1
-        return provider.keys[turn % len(provider.keys)]
+    # -- what is known
 
-    def load(self, name: str) -> float:
+    def load(self, name: str) -> int:
         """Calls under way at the deployment *name*."""
         return self._load.get(name, 0)
 
@@ -63,15 +198,33 @@ class Health:
         """Seconds to the first token, lately; None if unknown."""
         return self._latency.get(name)
 
-    def began(self, name: str) -> None:
-        """A call to the deployment *name* is under way."""
-        self._load[name] = self._load.get(name, 0) + 1
+    def state(self, name: str) -> State:
+        """The state of the deployment's circuit."""
+        circuit = self._circuits.get(name)
+        return circuit.state if circuit is not None else "closed"
 
-    def ended(self, name: str) -> None:
-        """It is over, however it went."""
-        self._load[name] = max(self._load.get(name, 0) - 1, 0)
+    def last_error(self, name: str) -> ProviderError | None:
+        """How the deployment *name* failed last."""
+        return self._last.get(name)
 
-    def first_token(self, name: str, seconds: float) -> None:
-        """It took *seconds* until the deployment *name* said something."""
-        known = self._latency.get(name)
-        self._latency[name] = seconds if known is None else known + SMOOTHING * (seconds - known)
+    def _pool(self, provider: Provider) -> KeyPool:
+        pool = self._pools.get(provider.name)
+        if pool is None:
+            pool = self._pools[provider.name] = KeyPool(provider.keys)
+        return pool
+
+    def _cool(self, name: str, now: float, seconds: float) -> None:
+        """Let a deployment rest; a rest is only ever extended."""
+        self._cooling[name] = max(self._cooling.get(name, 0.0), now + min(seconds, LONGEST_COOLDOWN))
+
+    def _ended(self, ticket: Ticket) -> None:
+        self._load[ticket.deployment] = max(self._load.get(ticket.deployment, 0) - 1, 0)
+
+    def _speaks_against(self, ticket: Ticket, error: ProviderError) -> bool:
+        """Whether *error* counts against the deployment; a time that was too short for it anyway does not."""
+        if error.blames != "deployment":
+            return False
+        if isinstance(error, ProviderTimeout) and error.phase == "answer":
+            known = self._latency.get(ticket.deployment)
+            return known is None or ticket.limit >= known
+        return True

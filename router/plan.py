@@ -9,7 +9,7 @@ stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -25,13 +25,30 @@ from router.sampling import Advice, advised, mode_of, reported
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
     from router.config import Deployment, Policy, Route
+    from router.health import Bar
 
 
 class Standing(Protocol):
-    """What the planner asks of health; `router.health` answers, tests answer as they like."""
+    """What planning and policy ask of health; `router.health` answers, tests answer as they like."""
 
-    def barred(self, deployment: Deployment) -> str | None:
+    def barred(self, deployment: Deployment, now: float) -> Bar | None:
         """Why the deployment must not be asked now; None if it may."""
+        ...
+
+    def ready_in(self, deployment: Deployment, now: float) -> float:
+        """Seconds that it is not to be asked for, because it said so or its limits are used up."""
+        ...
+
+    def may_trickle(self, deployment: Deployment, now: float) -> bool:
+        """Whether it may be asked although its circuit is open, when nobody else is there."""
+        ...
+
+    def other_key(self, deployment: Deployment, label: str | None, now: float) -> bool:
+        """Whether another key than the one named *label* may be used now."""
+        ...
+
+    def may_retry(self, name: str) -> bool:
+        """Whether the bucket of same-deployment retries holds one."""
         ...
 
     def endpoint(self, deployment: Deployment) -> Endpoint:
@@ -56,22 +73,32 @@ class Candidate:
     target: Deployment
     cost: Cost = Cost()
     """Estimated, for the prompt and as much answer as `max_tokens` allows (1,000 tokens where nothing is asked)."""
+    trickle: bool = False
+    """Its circuit is open; it is asked all the same, because nobody else is there."""
+    wait: float = 0.0
+    """Seconds that it is not to be asked for, when the plan was made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A deployment that may not serve: *why*, and the *changes* that speak against it."""
+    """A deployment that may not serve: *why*, and the *changes* that speak against it.
+
+    *retry_in*: seconds after which it may be asked again, where it is its state that speaks against it.
+    """
 
     deployment: str
     why: str
     changes: tuple[Change, ...] = ()
+    retry_in: float | None = None
 
 
 class Plan:
     """The candidates of one request in order, and the deployments that are out. Worked out as it is read."""
 
-    def __init__(self, request: Request, route: Route, source: Iterator[Candidate | Excluded]) -> None:
-        self.request, self._route, self._source = request, route, source
+    def __init__(
+        self, request: Request, route: Route, setting: Setting, source: Iterator[Candidate | Excluded]
+    ) -> None:
+        self.request, self._route, self._setting, self._source = request, route, setting, source
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
 
@@ -98,6 +125,26 @@ class Plan:
         self._work_out(place)
         return self._candidates[place] if place < len(self._candidates) else None
 
+    def wait(self, candidate: Candidate, *, asked: bool = False) -> float | None:
+        """Seconds until *candidate* may be asked, as things stand now; None if it may not.
+
+        *asked*: this request has asked it before. Then an open circuit does not keep it away: it may have been opened by
+        this very request's failures, and how often a request may ask is the policy's to say.
+        """
+        standing, now = self._setting.standing, self._setting.now()
+        bar = standing.barred(candidate.target, now)
+        if bar is not None and not (bar.kind == "circuit" and (asked or candidate.trickle)):
+            return None
+        return standing.ready_in(candidate.target, now)
+
+    def other_key(self, candidate: Candidate, label: str | None) -> bool:
+        """Whether *candidate* may be asked again at once with another key than the one named *label*."""
+        return self._setting.standing.other_key(candidate.target, label, self._setting.now())
+
+    def may_retry(self, candidate: Candidate) -> bool:
+        """Whether *candidate* has a retry left in its bucket."""
+        return self._setting.standing.may_retry(candidate.deployment)
+
     def _work_out(self, place: int | None) -> None:
         while place is None or len(self._candidates) <= place:
             found = next(self._source, None)
@@ -118,11 +165,13 @@ class Setting:
     """What planning goes by beside request and route.
 
     *standing*: what is known of the deployments. *advice*: the makers' sampling by model. *count*: tokens of a text.
+    *now*: seconds of the clock that the standing goes by.
     """
 
     standing: Standing
     advice: Mapping[str, Advice] = field(default_factory=dict)
     count: estimate.Tokenizer = estimate.text_tokens
+    now: Callable[[], float] = lambda: 0.0
 
 
 def make_plan(
@@ -130,7 +179,7 @@ def make_plan(
 ) -> Plan:
     """The plan for *request* on *route*. *rng* decides where the route leaves it to chance; *key* names the request."""
     walk = _Walk(request, route, setting, rng=rng, streaming=streaming, key=key)
-    return Plan(request, route, walk.steps())
+    return Plan(request, route, setting, walk.steps())
 
 
 class _Walk:
@@ -145,23 +194,48 @@ class _Walk:
         self._tokens = estimate.prompt_tokens(request, setting.count)
 
     def steps(self) -> Iterator[Candidate | Excluded]:
-        """Candidates in order, those whom nothing asked changes for first; the excluded where they are met."""
+        """Candidates in order, those whom nothing asked changes for first; the excluded where they are met.
+
+        Who has asked for a rest comes last, in the order in which they may be asked. Whose circuit is open is out; but
+        when nobody else is there a trickle of calls still goes to them.
+        """
+        resting: list[Candidate] = []
+        shut: list[tuple[Deployment, Excluded]] = []
+        alone = True
         for tier in self._route.tiers:
             changed: list[Candidate] = []
-            order = in_order(tier, self._route.select, self._setting.standing, self._rng, self._tokens, self._request)
-            for deployment in order:
+            for deployment in self._in_order(tier):
                 found = self._consider(deployment)
-                if isinstance(found, Candidate) and asked_changes(found.call.changes):
+                if isinstance(found, Excluded):
+                    if found.retry_in is None:
+                        yield found
+                    else:
+                        shut.append((deployment, found))
+                elif found.wait:
+                    resting.append(found)
+                elif asked_changes(found.call.changes):
                     changed.append(found)
                 else:
+                    alone = False
                     yield found
+            alone = alone and not changed
             yield from changed
+        yield from sorted(resting, key=lambda candidate: candidate.wait)
+        for deployment, excluded in shut:
+            yield self._trickle(deployment, excluded) if alone and not resting else excluded
+        for deployment in self._route.deployments:
+            if deployment.weight == 0:
+                yield Excluded(deployment.name, "its weight is 0: it is never asked")
 
-    def _consider(self, deployment: Deployment) -> Candidate | Excluded:
-        name, tokens = deployment.name, self._tokens
-        if (why := self._setting.standing.barred(deployment)) is not None:
-            return Excluded(name, why)
-        endpoint = self._setting.standing.endpoint(deployment)
+    def _in_order(self, tier: Sequence[Deployment]) -> Sequence[Deployment]:
+        return in_order(tier, self._route.select, self._setting.standing, self._rng, self._tokens, self._request)
+
+    def _consider(self, deployment: Deployment, *, shut: bool = False) -> Candidate | Excluded:
+        name, tokens, standing = deployment.name, self._tokens, self._setting.standing
+        now = self._setting.now()
+        if not shut and (bar := standing.barred(deployment, now)) is not None:
+            return Excluded(name, bar.why, retry_in=bar.retry_in)
+        endpoint = standing.endpoint(deployment)
         try:
             call = self._call(endpoint)
         except Untranslatable as error:
@@ -171,7 +245,13 @@ class _Walk:
         if endpoint.context is not None and tokens * (1 - estimate.MARGIN) > endpoint.context:
             why = f"the prompt has about {tokens} tokens; the context is {endpoint.context}"
             return Excluded(name, why, call.changes)
-        return Candidate(name, call, deployment, _expected(self._request, deployment, tokens))
+        cost = _expected(self._request, deployment, tokens)
+        return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
+
+    def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:
+        if not self._setting.standing.may_trickle(deployment, self._setting.now()):
+            return excluded
+        return self._consider(deployment, shut=True)
 
     def _call(self, endpoint: Endpoint) -> Call:
         wanted = self._request.sampling or self._route.sampling

@@ -6,10 +6,12 @@ anything, to read a clock and to throw dice: elapsed time and chance are argumen
 The rules, in the order in which they are asked:
 1. A failure that the request itself caused is nobody else's to solve: stop, it is raised as itself.
 2. The deadline is over, or the attempts are used up: stop.
-3. `here_first`: the deployment that just failed quickly is asked once more, at once or when it said, before leaving it.
-4. A deployment that has not been asked yet is asked at once, without delay.
-5. Otherwise one that has failed but may be asked again is, after full-jitter backoff, or when it said (`Retry-After`);
-   never after a time-out, never beyond `attempts_per_deployment`, never when the wait would outlast the deadline.
+3. It was the key that failed, and the account has another: the same deployment is asked with that one, at once.
+4. `here_first`: the deployment that just failed quickly is asked once more, at once or when it said, before leaving it.
+5. A deployment that has not been asked yet is asked at once, without delay; one that has asked for a rest, after it.
+6. Otherwise one that has failed but may be asked again is, after full-jitter backoff, or when it said (`Retry-After`);
+   never after a time-out, never beyond `attempts_per_deployment`, never when its bucket of retries is empty, never when
+   the wait would outlast the deadline.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from providers.errors import ContextLengthExceeded, ProviderError, RateLimited
+from providers.errors import ContextLengthExceeded, CredentialFailed, ProviderError, RateLimited
 from providers.types import Attempt
 
 if TYPE_CHECKING:
@@ -59,15 +61,37 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
             return Stop("deadline", "the deadline was over before the first attempt")
         if plan.candidate(0) is None:
             return Stop("nobody", "no deployment may serve this request")
-        return Try(0, 0.0, _share(plan, 0, attempts, left), "first in order")
+        return _first(plan, left, rng)
     if (stop := _must_stop(policy, attempts, left)) is not None:
         return stop
+    if (step := _other_key(plan, attempts, left)) is not None:
+        return step
     if policy.order == "here_first" and (step := _here(plan, attempts, elapsed, left, rng)) is not None:
         return step
-    place = _untried(plan, attempts)
-    if place is not None:
-        return Try(place, 0.0, _share(plan, place, attempts, left), "not asked yet")
-    return _again(plan, attempts, elapsed, left, rng)
+    untried = _untried(plan, attempts)
+    if untried is not None and untried[1] == 0:
+        return Try(untried[0], 0.0, _share(plan, untried[0], attempts, left), "not asked yet")
+    again = _again(plan, attempts, elapsed, left, rng)
+    if untried is not None and untried[1] <= min(left, LONGEST_WAIT):
+        place, wait = untried
+        if isinstance(again, Stop) or wait < again.delay:
+            delay = wait + rng.uniform(0, JITTER * wait)
+            return Try(place, delay, left - delay, "not asked yet, and resting until then")
+    return again
+
+
+def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
+    """The first step: nobody has been asked."""
+    candidate = plan.candidate(0)
+    wait = plan.wait(candidate) if candidate is not None else None
+    if wait is None:
+        return Stop("nobody", "no deployment may serve this request")
+    if wait == 0:
+        return Try(0, 0.0, _share(plan, 0, (), left), "first in order")
+    if wait >= left or wait > LONGEST_WAIT:
+        return Stop("nobody", f"everybody rests for the next {wait:.3g} s")
+    delay = wait + rng.uniform(0, JITTER * wait)
+    return Try(0, delay, left - delay, "everybody rests; the first one to be back")
 
 
 def _must_stop(policy: Policy, attempts: Sequence[Attempt], left: float) -> Stop | None:
@@ -81,14 +105,30 @@ def _must_stop(policy: Policy, attempts: Sequence[Attempt], left: float) -> Stop
     return None
 
 
-def _untried(plan: Plan, attempts: Sequence[Attempt]) -> int | None:
+def _untried(plan: Plan, attempts: Sequence[Attempt]) -> tuple[int, float] | None:
+    """The first candidate that was not asked and may be, with the seconds that it rests; one that is ready at best."""
     asked = {attempt.deployment for attempt in attempts}
+    soonest: tuple[int, float] | None = None
     place = 0
     while (candidate := plan.candidate(place)) is not None:
-        if candidate.deployment not in asked:
-            return place
+        wait = plan.wait(candidate) if candidate.deployment not in asked else None
+        if wait == 0:
+            return place, 0.0
+        if wait is not None and (soonest is None or wait < soonest[1]):
+            soonest = place, wait
         place += 1
-    return None
+    return soonest
+
+
+def _other_key(plan: Plan, attempts: Sequence[Attempt], left: float) -> Try | None:
+    last = attempts[-1]
+    if not isinstance(last.error, CredentialFailed | RateLimited):
+        return None
+    place = _place(plan, last.deployment)
+    candidate = plan.candidate(place) if place is not None else None
+    if place is None or candidate is None or not plan.other_key(candidate, last.credential):
+        return None
+    return Try(place, 0.0, _share(plan, place, attempts, left), "the same deployment with another key")
 
 
 def _share(plan: Plan, place: int, attempts: Sequence[Attempt], left: float) -> float:
@@ -104,10 +144,13 @@ def _share(plan: Plan, place: int, attempts: Sequence[Attempt], left: float) -> 
 def _here(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float, rng: Random) -> Try | None:
     """Once more where it just failed, if it failed quickly and this is its first failure."""
     last = attempts[-1]
-    tries = sum(1 for attempt in attempts if attempt.deployment == last.deployment)
+    tries = len(_own(attempts, last.deployment))
     if tries != 1 or plan.policy.attempts_per_deployment < 2 or not _may_again(last):
         return None
     place = _place(plan, last.deployment)
+    candidate = plan.candidate(place) if place is not None else None
+    if candidate is None or not plan.may_retry(candidate):
+        return None
     delay = _wait(last, plan.policy.backoff, 1, elapsed, rng)
     if place is None or delay is None or delay > QUICK_WAIT + 1 or delay >= left:
         return None
@@ -122,8 +165,9 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
     too_long: float | None = None
     place = 0
     while (candidate := plan.candidate(place)) is not None:
-        own = [attempt for attempt in attempts if attempt.deployment == candidate.deployment]
-        if 0 < len(own) < plan.policy.attempts_per_deployment and _may_again(own[-1]):
+        own = _own(attempts, candidate.deployment)
+        allowed = 0 < len(own) < plan.policy.attempts_per_deployment and _may_again(own[-1])
+        if allowed and plan.may_retry(candidate) and plan.wait(candidate, asked=True) is not None:
             delay = _wait(own[-1], plan.policy.backoff, len(own), elapsed, rng)
             if delay is None or delay >= left:
                 too_long = max(too_long or 0.0, _asked_wait(own[-1]) or delay or 0.0)
@@ -136,6 +180,15 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
     if too_long is not None:
         return Stop("exhausted", f"the next one could be asked only after {too_long:.3g} s: too long to wait")
     return Stop("exhausted", "nobody is left who may be asked")
+
+
+def _own(attempts: Sequence[Attempt], name: str) -> list[Attempt]:
+    """The attempts that count against the deployment's share: not those where it was the key that failed."""
+    return [
+        attempt
+        for attempt in attempts
+        if attempt.deployment == name and not isinstance(attempt.error, CredentialFailed)
+    ]
 
 
 def _place(plan: Plan, name: str) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from random import Random
@@ -47,10 +48,10 @@ class Router:
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
     ) -> None:
         self.config = config
-        self.health = Health()
-        self._setting = Setting(self.health, config.sampling, tokenizer)
-        self._hooks = Hooks((log_event, *hooks))
         self._rng = rng or Random()  # noqa: S311  # jitter and weights, not secrets
+        self.health = Health(self._rng)
+        self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
+        self._hooks = Hooks((log_event, *hooks))
         self._transports: dict[str, Transport] = {}
 
     @classmethod
@@ -199,3 +200,11 @@ class Router:
 
     def emit(self, event: Event) -> None:
         self._hooks.emit(event)
+
+
+def _clock() -> float:
+    """The event loop's clock, which health goes by; outside of one (`plan` may be called anywhere) the same monotonic."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()

@@ -17,7 +17,7 @@ from providers.client import encode
 from providers.errors import ProviderError
 from providers.types import Attempt
 from providers.wire import Call
-from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment
+from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, everybody_rests
 from router.plan import Candidate, Plan
 from router.policy import Stop, Try, callers_own, next_step
 
@@ -34,6 +34,11 @@ class Run:
         self._began = loop.time()
         self._failed_tasks: dict[str, int] = {}
         self.step: Try | Stop = next_step(plan, (), 0.0, rng)
+
+    @property
+    def now(self) -> float:
+        """The event loop's clock."""
+        return self._loop.time()
 
     @property
     def elapsed(self) -> float:
@@ -79,6 +84,8 @@ class Run:
         """
         if isinstance(self.step, Stop):
             raise self._ending(self.step, None)
+        if self.delay:
+            await asyncio.sleep(self.delay)
         try:
             return await attempt(self)
         except ProviderError as error:
@@ -122,7 +129,7 @@ class Run:
     def _ending(self, stop: Stop, error: ProviderError | None) -> Exception:
         """What is raised in the end."""
         if stop.how == "nobody":
-            return NoDeployment(self.plan)
+            return everybody_rests(self.plan) or NoDeployment(self.plan)
         if stop.how == "deadline":
             return DeadlineExceeded(self.plan.policy.deadline, self.attempts)
         own = callers_own(self.attempts)

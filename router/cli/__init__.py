@@ -7,7 +7,7 @@ a command needs beside click it imports when it runs, so that `router --help` is
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -39,9 +39,10 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in our order: what one needs first comes first
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, and exit; or return the exit code where that is asked for."""
-        code = guarded(lambda: super(_Commands, self).main(args, *rest, standalone_mode=False, **extra))
+        run: Callable[..., Any] = super().main
+        code = guarded(lambda: run(*args, standalone_mode=False, **extra))
         if standalone_mode:
             sys.exit(code)
         return code
@@ -51,12 +52,26 @@ class _Commands(click.Group):
         return guarded(lambda: super(_Commands, self).invoke(ctx))
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  # as click calls it
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not wanted or ctx.resilient_parsing:
+        return
+    try:
+        click.echo(f"router {version('provider-router')}")
+    except PackageNotFoundError:
+        click.echo("router, not installed: run from its source")
+    ctx.exit(0)
+
+
 @click.group(
+    "router",
     cls=_Commands,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="provider-router", prog_name="router")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+              help="Print the version.")  # fmt: skip
 def cli() -> None:
     """Send one canonical chat request to open-weight models at several providers.
 

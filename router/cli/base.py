@@ -31,7 +31,7 @@ config_option = click.option("-c", "--config", "config", type=FILE, metavar="F",
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 
 
-class Failure(Exception):  # noqa: N818  # it is caught here and said in words
+class Failure(Exception):
     """The end of a command: *message*, what to do next, and the exit code."""
 
     def __init__(self, message: str, *, hint: str = "", code: int = WRONG) -> None:

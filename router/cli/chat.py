@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,12 @@ Examples:
 The answer goes to stdout, all else to stderr.
 
 \b
-Exit codes: 0; 1 no answer, or a broken one; 2 wrong usage, request, configuration, or no key; 130 interrupted.
+Exit codes: 0; 1 no answer; 2 wrong usage, request or configuration, no key; 130 interrupted.
 """
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Ask, and read the answer as it comes.", epilog=_EPILOG)
 @click.argument("prompt", required=False)
 @click.option("-m", "--model", metavar="M", help="A route, a model, or provider/model. [default: the first with a key]")
 @click.option("-s", "--system", metavar="S", help="The system message.")
@@ -106,7 +107,7 @@ def _prompt(given: str | None) -> str | None:
     """What is asked; None for a conversation."""
     if given is None and sys.stdin.isatty():
         return None
-    text = sys.stdin.read() if given in (None, "-") else given
+    text = sys.stdin.read().rstrip("\n") if given in (None, "-") else given
     if not text or not text.strip():
         raise click.UsageError("the prompt is empty: give one as PROMPT, or on stdin")
     return text
@@ -114,14 +115,12 @@ def _prompt(given: str | None) -> str | None:
 
 def _converse(runner: asyncio.Runner, talk: _Talk) -> int:
     """Turns until Ctrl-D. A turn that fails, or is interrupted, is forgotten."""
-    try:
+    with suppress(ImportError):
         import readline  # noqa: F401  # gives `input` a history and keys; not everywhere
-    except ImportError:
-        pass
     talk.screen.note(f"{talk.asked['model']}: Ctrl-C interrupts an answer, Ctrl-D ends.")
     while True:
         try:
-            text = input("› ")
+            text = input("> ")
         except EOFError:
             talk.screen.note("")
             return 0
@@ -156,7 +155,9 @@ class _Talk:
 
         request = self._request(text)
         try:
-            answer = await self.screen.follow(self.router.stream(request)) if self._streaming else await self._whole(request)
+            answer = (
+                await self.screen.follow(self.router.stream(request)) if self._streaming else await self._whole(request)
+            )
         except (StreamInterrupted, DeadlineExceeded) as error:
             if error.partial is not None:
                 self.screen.footer(error.partial)
@@ -177,7 +178,7 @@ class _Talk:
         try:
             answer = await self.router.complete(self._request(text))
         except (DeploymentsExhausted, DeadlineExceeded) as error:
-            failed = {"type": type(error).__name__, "message": str(error)}
+            failed = {"type": type(error).__name__, "message": getattr(error, "message", str(error))}
             print_json({"error": failed, "router": {"attempts": [attempt_facts(one) for one in error.attempts]}})
             say(error)
             return FOUND

@@ -6,7 +6,7 @@ Knows what is asked of a configuration and how a finding looks. The file's own p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,12 +32,14 @@ Examples:
 Exit codes: 0 nothing found; 1 findings; 2 wrong usage, or the file cannot be read.
 """
 
+Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing to mend, or to know."""
 
-    severity: Literal["error", "warning"]
+    severity: Severity
     message: str
     route: str | None = None
     deployment: str | None = None
@@ -46,7 +48,7 @@ class Finding:
     fix: str | None = None
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="What is wrong with a routes file.", epilog=_EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[ROUTES.yaml]")
 @click.option("-c", "--config", "config", type=click.Path(path_type=Path), metavar="F", help="The same, as an option.")
 @json_option
@@ -59,7 +61,7 @@ def check(*, file: Path | None, config: Path | None, as_json: bool) -> int:
         raise click.UsageError("give the file once: as an argument, or with --config")
     path = file or config
     unreadable = _unreadable(path)
-    found = [unreadable] if unreadable else list(findings(path))
+    found = [unreadable] if unreadable else sorted(findings(path), key=lambda one: one.line or 0)
     if as_json:
         print_json({"ok": not found, "findings": [_facts(one) for one in found]})
     if unreadable:
@@ -123,7 +125,7 @@ def _document(path: Path | None) -> Document:
         return documents.Document(None, file=str(path))
 
 
-def _finding(severity: Literal["error", "warning"], problem: ConfigError | Problem, document: Document) -> Finding:
+def _finding(severity: Severity, problem: ConfigError | Problem, document: Document) -> Finding:
     route, deployment = _about(problem.path, document)
     foreign = problem.file is not None and problem.file != document.file
     message = f"{problem.file}: {problem.message}" if foreign else problem.message
@@ -148,7 +150,7 @@ def _about(path: str, document: Document) -> tuple[str | None, str | None]:
 
 
 def _placed(
-    severity: Literal["error", "warning"], route: Route, place: int, document: Document, message: str, fix: str
+    route: Route, place: int, document: Document, message: str, fix: str, *, severity: Severity = "error"
 ) -> Finding:
     """A finding about the deployment that stands at *place* of *route*."""
     from router.problems import dotted
@@ -165,7 +167,7 @@ def _missing_keys(route: Route, document: Document) -> Iterator[Finding]:
             names = " or ".join(provider.missing) or "its variable"
             message = f"{provider.name} has no API key: {deployment.name} is never asked"
             fix = f"set {names}, or api_key under providers.{provider.name}"
-            yield _placed("error", route, place, document, message, fix)
+            yield _placed(route, place, document, message, fix)
 
 
 def _unmet(route: Route, document: Document) -> Iterator[Finding]:
@@ -175,7 +177,7 @@ def _unmet(route: Route, document: Document) -> Iterator[Finding]:
         name = route.deployments[place].name
         message = f"{name} cannot meet the need {need}: {why}"
         fix = f"take {name} out of the route, or {need} out of its needs"
-        yield _placed("error", route, place, document, message, fix)
+        yield _placed(route, place, document, message, fix)
 
 
 def _never_reached(route: Route, document: Document) -> Iterator[Finding]:
@@ -191,7 +193,7 @@ def _never_reached(route: Route, document: Document) -> Iterator[Finding]:
                     " when those fail, it is never asked"
                 )
                 fix = "raise attempts in the policy, or put it further up"
-                yield _placed("warning", route, _place(route, deployment), document, message, fix)
+                yield _placed(route, _place(route, deployment), document, message, fix, severity="warning")
         behind += len(tier)
 
 
@@ -202,9 +204,8 @@ def _place(route: Route, deployment: Deployment) -> int:
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
-def _show(found: Iterable[Finding], file: str) -> None:
+def _show(found: Sequence[Finding], file: str) -> None:
     out = console()
-    found = sorted(found, key=lambda one: one.line or 0)
     if not found:
         out.print(styled("ok", "bold green"), styled(file), soft_wrap=True)
         return

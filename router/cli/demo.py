@@ -47,7 +47,7 @@ REASONING = "17 * 23 is 17 * 20 and 17 * 3, that is 340 and 51; together 391."
 ANSWER = "17 * 23 = 391"
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Watch a failover, without a key.", epilog=_EPILOG)
 @json_option
 def demo(*, as_json: bool) -> None:
     """Watch a failover: one question, four emulated providers, the first of which is out of order.

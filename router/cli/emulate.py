@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ _EPILOG = """\b
 Examples:
   router emulate                          the four providers, on free ports
   router emulate mixlayer aiml --port 9001
-  router emulate --json                   one line when ready: {"emulators": {"mixlayer": {"base_url": ...}, ...}}
+  router emulate --json                   one line when ready:
+                                          {"emulators": {"mixlayer": {"base_url": ...}, ...}}
 
 They sell the documented models and all that the catalog, or --config F, buys there. Besides the four there is
 "openai", a plain OpenAI-compatible server. Without --api-key any key is accepted; none at all is a 401.
@@ -38,7 +40,7 @@ Exit codes: 0 ended by SIGINT or SIGTERM; 2 wrong usage, or the port is taken.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Serve emulated providers until a signal.", epilog=_EPILOG)
 @click.argument("names", nargs=-1, metavar="[NAMES]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
@@ -82,21 +84,20 @@ async def _serve(
 
     told = asyncio.Event()
     _obey(told)
-    running = emulate_all(host=host, port=port, api_key=api_key, names=names, switches=shops)
-    try:
-        emulators = await running.__aenter__()
-    except OSError as error:
-        message = f"cannot listen on {host}{f', port {port} and on' if port else ''}: {error.strerror or error}"
-        raise Failure(message, hint="take another --host or --port; --port 0 takes free ones") from None
-    try:
+    async with AsyncExitStack() as stack:
+        running = emulate_all(host=host, port=port, api_key=api_key, names=names, switches=shops)
+        try:
+            emulators = await stack.enter_async_context(running)
+        except OSError as error:
+            where = f"{host}{f', port {port} and on' if port else ''}"
+            message = f"cannot listen on {where}: {error.strerror or error}"
+            raise Failure(message, hint="take another --host or --port; --port 0 takes free ones") from None
         if as_json:
             click.echo(json.dumps({"emulators": {name: _address(one, api_key) for name, one in emulators.items()}}))
             flush()
             await told.wait()
         else:
             await _narrate(console(), emulators, api_key, told)
-    finally:
-        await running.__aexit__(None, None, None)
 
 
 def _obey(told: asyncio.Event) -> None:
@@ -116,14 +117,13 @@ def _address(emulator: Emulator, api_key: str | None) -> dict[str, str]:
 # -- for people -------------------------------------------------------------------------------------------------------
 
 
-async def _narrate(
-    out: Console, emulators: Mapping[str, Emulator], api_key: str | None, told: asyncio.Event
-) -> None:
+async def _narrate(out: Console, emulators: Mapping[str, Emulator], api_key: str | None, told: asyncio.Event) -> None:
     running = table("emulator", "base_url", "models")
     for name, emulator in emulators.items():
         models = getattr(emulator, "models", None)
         running.add_row(styled(name, "green"), emulator.base_url, str(len(models)) if models else "any")
     out.print(running)
+    out.print()
     key = "the one of --api-key" if api_key is not None else "any (none at all is a 401)"
     out.print(styled(f"Key: {key}. For your routes.yaml:", "dim"))
     out.print(_block(emulators), soft_wrap=True)
@@ -145,7 +145,7 @@ def _block(emulators: Mapping[str, Emulator]) -> str:
     for name, emulator in emulators.items():
         key = '"${EMULATOR_KEY:-any}"'
         protocol = "protocol: chat_completions, " if name == "openai" else ""
-        lines.append(f"  {name}: {{{protocol}base_url: {emulator.base_url}, api_key: {key}}}")
+        lines.append(f"  {name}: {{{protocol}base_url: '{emulator.base_url}', api_key: {key}}}")
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ Exit codes: 0; 1 nothing matches; 2 wrong usage or configuration.
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Every model: who serves it, at what price, and is there a key.", epilog=_EPILOG)
 @click.argument("text", required=False, default="")
 @config_option
 @json_option
@@ -82,30 +82,37 @@ def _kind(kind: str) -> int:
 def _show(facts: dict[str, Any]) -> None:
     out = console()
     numbers = ("context", "max out", "$ in", "$ out", "cached")
-    made = table("deployment", "context", "max out", "reads", "$ in", "$ out", "cached", "key", right=numbers)
-    for place, model in enumerate(facts["models"]):
-        if place:
-            made.add_section()
+    made = table("model", "context", "max out", "sees", "$ in", "$ out", "cached", "key", right=numbers)
+    for model in facts["models"]:
+        made.add_row(styled(model["model"], "bold"))
         for one in model["deployments"]:
-            price = one["price"]
-            made.add_row(
-                one["deployment"],
-                _tokens(one["context"]),
-                _tokens(one["max_output"]),
-                "+".join(one["input"] or ()) or NOTHING,
-                *(NOTHING if price[name] is None else f"{price[name]:g}" for name in ("input", "output", "cached")),
-                styled("yes", "green") if one["key"] else styled("no", "red"),
-            )
+            made.add_row(*_row(one))
     if facts["models"]:
         out.print(made)
+        out.print()
     if facts["routes"]:
         routes = table("route", "select", "deployments")
         for one in facts["routes"]:
-            routes.add_row(one["route"], one["select"], "\n".join(one["deployments"]))
+            routes.add_row(styled(one["route"], "bold"), one["select"], "\n".join(one["deployments"]))
         out.print(routes)
+        out.print()
     missing = {name: None for model in facts["models"] for one in model["deployments"] for name in one["missing"]}
     if missing:
-        out.print(styled(f"No key in {', '.join(missing)}.", "dim"))
+        out.print(styled(f"Missing keys: set {', '.join(missing)}.", "dim"))
+
+
+def _row(one: dict[str, Any]) -> tuple[Any, ...]:
+    """One deployment: the provider alone, for the model stands above it."""
+    price = (one["price"][name] for name in ("input", "output", "cached"))
+    sees = None if one["input"] is None else ", ".join(kind for kind in one["input"] if kind != "text")
+    return (
+        f"  {one['provider']}",
+        _tokens(one["context"]),
+        _tokens(one["max_output"]),
+        "?" if sees is None else sees or NOTHING,
+        *(NOTHING if dollars is None else f"{dollars:.3g}" for dollars in price),
+        styled("yes", "green") if one["key"] else styled("no", "red"),
+    )
 
 
 def _tokens(count: int | None) -> str:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 MASK = "***"
 NOTHING = "–"
-SECRET_LENGTH = 8  # characters from which a key is looked for in what is shown; a shorter one would be found in anything
+SECRET_LENGTH = (
+    8  # characters from which a key is looked for in what is shown; a shorter one would be found in anything
+)
+DECIMALS = 12  # of dollars: the millionth part of a token's price is noise
 _SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
 
@@ -41,13 +44,13 @@ def console(*, stderr: bool = False) -> Console:
     return Plain(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
-def table(*columns: str, title: str = "", right: Iterable[str] = (), tight: bool = False) -> Table:
+def table(*columns: str, title: str = "", right: Iterable[str] = ()) -> Table:
     """An empty table in the one style of this command; the columns of *right* hold numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                 header_style="bold", pad_edge=False, show_edge=not tight)  # fmt: skip
+    made = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold",
+                 box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)  # fmt: skip
     for column in columns:
         numbers = column in set(right)
         made.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
@@ -86,7 +89,7 @@ def change_facts(change: Change) -> dict[str, Any]:
 
 def cost_facts(cost: Cost) -> dict[str, Any]:
     """A cost, ready for JSON."""
-    return {"usd": cost.usd, "source": cost.source}
+    return {"usd": None if cost.usd is None else round(cost.usd, DECIMALS), "source": cost.source}
 
 
 def attempt_facts(attempt: Attempt) -> dict[str, Any]:
@@ -136,6 +139,11 @@ def short(value: Any, limit: int = 32) -> str:
     """*value* as JSON on one line, cut to *limit* characters."""
     text = one_line_json(plain(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def dotted(path: str) -> str:
+    """A dotted path for a narrow column: broken behind its dots, not inside its words."""
+    return path.replace(".", ".\n")
 
 
 def change_line(change: Change) -> str:

@@ -16,6 +16,7 @@ from router.cli.output import (
     change_line,
     console,
     cost_facts,
+    dotted,
     money,
     one_line_json,
     plain,
@@ -29,6 +30,7 @@ from router.cli.output import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from providers.types import Change, Request
     from router.config import Config
@@ -44,9 +46,10 @@ Examples:
 \b
 Exit codes: 0; 1 nobody may serve it; 2 wrong usage, request or configuration.
 """
+ROOMY = 100  # columns from which a path fits on one line
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="Who would be asked for a request, and in which words.", epilog=_EPILOG)
 @click.argument("request_file", metavar="REQUEST.json", type=click.Path(allow_dash=True))
 @config_option
 @click.option("--stream", is_flag=True, help="Plan the calls of a stream.")
@@ -137,20 +140,21 @@ def _changes(changes: tuple[Change, ...]) -> list[dict[str, Any]]:
 def _show(made: Plan, request: Request, config: Config, *, bodies: bool) -> None:
     out = console()
     if made.candidates:
-        out.print(_candidates(made, request))
+        out.print(_candidates(made, request, narrow=out.width < ROOMY))
+        out.print()
     else:
         out.print(styled(f"{made.route}: nobody may serve this request.", "bold red"))
     if bodies:
         for place, candidate in enumerate(made.candidates, 1):
             _body(out, place, without_secrets(_candidate(candidate), config))
     if made.excluded:
-        excluded = table("excluded", "why", title="Out")
+        excluded = table("excluded", "why")
         for one in made.excluded:
             excluded.add_row(styled(one.deployment, "red"), styled(one.why))
         out.print(excluded)
 
 
-def _candidates(made: Plan, request: Request) -> Any:
+def _candidates(made: Plan, request: Request, *, narrow: bool) -> Table:
     from router.cli.words import parts, said
 
     reasoning = parts(request).get("reasoning")
@@ -166,7 +170,8 @@ def _candidates(made: Plan, request: Request) -> Any:
         shown.add_row(
             str(place),
             candidate.deployment,
-            "\n".join(f"{path}: {short(value)}" for path, value in words.items()) or NOTHING,
+            "\n".join(f"{dotted(path) if narrow else path}: {short(value)}" for path, value in words.items())
+            or NOTHING,
             changes if candidate.call.changes else styled("none", "green"),
             money(candidate.cost),
         )

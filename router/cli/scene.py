@@ -6,17 +6,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from router.cli.output import NOTHING, attempts_table, money, one_line_json, short, styled, table
+from router.cli.output import NOTHING, attempts_table, dotted, one_line_json, short, styled, table
 from router.cli.talk import Screen
 from router.cli.words import parts, said
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
     from rich.text import Text
 
     from providers.types import Chunk, Completion, Request
     from router.lab import Emulator
     from router.plan import Candidate, Plan
+GAP = 2  # characters between two columns of a table
 
 
 class Scene:
@@ -38,8 +40,12 @@ class Scene:
         for name, emulator in emulators.items():
             made.add_row(styled(name, "green"), emulator.base_url, on_route.get(name, NOTHING))
         self._say(
-            styled(f"{len(emulators)} emulated providers, on sockets of this machine; one route over all of them.", "bold"),
+            styled(
+                f"{len(emulators)} emulated providers, on sockets of this machine; one route over all of them.", "bold"
+            ),
+            "",
             made,
+            "",
         )
 
     def act(self, title: str, broken: list[dict[str, str]]) -> None:
@@ -58,7 +64,7 @@ class Scene:
 
     def attempts(self, answer: Completion) -> None:
         """Who was asked."""
-        self._say(attempts_table(answer.attempts))
+        self._say("", attempts_table(answer.attempts), "")
 
     def translation(self, plan: Plan) -> None:
         """The one request in everybody's words, side by side; then the bodies."""
@@ -67,26 +73,28 @@ class Scene:
         request = plan.request
         made = table("asked", *(one.deployment.split("/", 1)[0] for one in plan.candidates),
                      title="What each of them is sent, in the order of the plan (fewest changes first)")  # fmt: skip
-        for part, fields in parts(request).items():
-            made.add_row(_asked(request, fields), *(_said(request, one, fields) for one in plan.candidates))
+        for fields in parts(request).values():
+            made.add_row(styled(_asked(request, fields)), *(_said(request, one, fields) for one in plan.candidates))
+        _spread(made, self._out.width)
         self._out.print(made)
+        self._out.print()
         for one in plan.candidates:
             self._out.print(styled(f"{one.call.http.method} {one.call.http.url}", "cyan"), soft_wrap=True)
-            self._out.print(styled(one_line_json(one.call.http.json), "dim"))
+            self._out.print(styled(one_line_json(one.call.http.json), "dim"), soft_wrap=True)
         self._out.print()
 
     def answer(self, answer: Completion) -> None:
         """The answer and its footer."""
         if not self._silent:
             self._screen.show(answer)
-            self._screen.footer(answer)
+            self._screen.footer(answer, attempts=False)
             self._out.print()
 
     async def follow(self, chunks: AsyncGenerator[Chunk, None]) -> Completion:
         """A stream as it comes."""
         if not self._silent:
             answer = await self._screen.follow(chunks)
-            self._screen.note(f"— {answer.deployment} · {money(answer.cost)}")
+            self._screen.footer(answer, attempts=False)
             return answer
         last: Completion | None = None
         async with aclosing(chunks):
@@ -105,6 +113,15 @@ class Scene:
         )  # fmt: skip
 
 
+def _spread(made: Table, width: int) -> None:
+    """Give every column of *made* room for its longest word, where all of them have it."""
+    longest = [max(len(word) for cell in column.cells for word in str(cell).split()) for column in made.columns]
+    spare = width - sum(longest) - GAP * (len(longest) - 1)
+    if spare >= 0:
+        for column, needed in zip(made.columns, longest, strict=True):
+            column.width = needed + spare // len(longest)
+
+
 def _asked(request: Request, fields: tuple[str, ...]) -> str:
     values = {name: getattr(request, name) for name in fields if getattr(request, name) is not None}
     return "\n".join(f"{name}: {short(value)}" for name, value in values.items())
@@ -112,8 +129,8 @@ def _asked(request: Request, fields: tuple[str, ...]) -> str:
 
 def _said(request: Request, candidate: Candidate, fields: tuple[str, ...]) -> Text:
     words = said(request, candidate.call.endpoint, fields)
-    cell = styled("\n".join(f"{path}: {short(value)}" for path, value in words.items()))
+    cell = styled("\n".join(f"{dotted(path)}: {short(value)}" for path, value in words.items()))
     for change in candidate.call.changes:
         if change.param in fields and change.how != "defaulted":
             cell.append(("\n" if cell else "") + change.how, style="yellow")
-    return cell if cell else styled(NOTHING, "dim")
+    return cell or styled(NOTHING, "dim")

@@ -17,7 +17,7 @@ Then, as the first line of a routes.yaml, for every editor with a YAML language 
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(short_help="The JSON Schema of the routes file.", epilog=_EPILOG)
 @json_option
 def schema(*, as_json: bool) -> None:
     """Print the JSON Schema of the routes file.

@@ -51,7 +51,7 @@ class Screen:
         """Say something beside the conversation."""
         self._aside.print(styled(text, "dim"), soft_wrap=True)
 
-    def footer(self, answer: Completion) -> None:
+    def footer(self, answer: Completion, *, attempts: bool = True) -> None:
         """Who answered, after which attempts, what was changed, what it took and what it cost."""
         usage = answer.usage
         tokens = f"{usage.prompt_tokens or 0} + {usage.completion_tokens or 0} tokens"
@@ -61,7 +61,7 @@ class Screen:
         if answer.finish_reason not in ("stop", "tool_calls"):
             facts.append(f"finish: {answer.finish_reason}")
         self.note("— " + " · ".join(facts))
-        if len(answer.attempts) > 1:
+        if attempts and len(answer.attempts) > 1:
             for place, one in enumerate(answer.attempts, 1):
                 status = f" ({one.status})" if one.status is not None else ""
                 self.note(f"  attempt {place}: {one.deployment} {one.outcome}{status}, {milliseconds(one.duration)}")

@@ -22,13 +22,15 @@ _TOGETHER: Mapping[str, tuple[str, ...]] = {
     "tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "logprobs": ("logprobs", "top_logprobs"),
 }
-_ALWAYS = frozenset(("model", "messages", "extra", "fidelity"))
+_NOT_PARTS = frozenset(("model", "messages", "extra", "fidelity", "sampling"))
 _MISSING = object()
 
 
 def parts(request: Request) -> dict[str, tuple[str, ...]]:
     """What *request* asks for beside its messages: a name, and the fields that make it up."""
-    asked = [name for name in type(request).model_fields if getattr(request, name) is not None and name not in _ALWAYS]
+    asked = [
+        name for name in type(request).model_fields if getattr(request, name) is not None and name not in _NOT_PARTS
+    ]
     found = {
         part: fields for part, fields in _TOGETHER.items() if any(getattr(request, name) is not None for name in fields)
     }

@@ -1,0 +1,92 @@
+"""A provider's keys: whose turn it is, and which of them rest, and why. Pure.
+
+Knows that a key which was refused (401, 403) or whose account is empty (402) rests long, that one which was too fast
+(429) rests as long as it was told, and that a rest is only ever extended. Time is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from providers.errors import CredentialFailed, OutOfCredit, ProviderError, RateLimited
+
+if TYPE_CHECKING:
+    from router.config import Key
+
+REFUSED = 300.0  # seconds that a refused key rests before it is tried once more
+EMPTY = 900.0  # seconds that an empty account rests
+LONGEST = 900.0  # seconds of rest that a single answer can ask for
+THROTTLED = 1.0  # seconds after a 429 that does not say how long; doubling with each in a row
+THROTTLED_LONGEST = 30.0
+
+
+@dataclass(slots=True)
+class Rest:
+    """Why and until when a key rests. *dead*: it is not worth waiting for."""
+
+    until: float = 0.0
+    why: str = ""
+    dead: bool = False
+    in_a_row: int = 0
+    reported: bool = False
+
+
+@dataclass(slots=True)
+class KeyPool:
+    """The keys of one account."""
+
+    keys: tuple[Key, ...]
+    turn: int = 0
+    rests: dict[str, Rest] = field(default_factory=dict)
+
+    def ready_in(self, now: float, *, besides: str | None = None) -> float | None:
+        """Seconds until some key may be used (0: now); None when all are dead. *besides*: not that one."""
+        waits = []
+        for key in self.keys:
+            rest = self.rests.get(key.label)
+            if key.label != besides and (rest is None or not rest.dead or now >= rest.until):
+                waits.append(0.0 if rest is None else max(rest.until - now, 0.0))
+        return min(waits) if waits else None
+
+    def take(self, now: float) -> Key:
+        """The key whose turn it is among those that may be used; else the one that may be used soonest."""
+        count = len(self.keys)
+        for step in range(count):
+            key = self.keys[(self.turn + step) % count]
+            rest = self.rests.get(key.label)
+            if rest is None or now >= rest.until:
+                self.turn = (self.turn + step + 1) % count
+                return key
+        return min(self.keys, key=lambda key: self.rests[key.label].until)
+
+    def failed(self, label: str, error: ProviderError, now: float) -> bool:
+        """Note what *error* says of the key *label*. True the first time that it is found dead."""
+        rest = self.rests.setdefault(label, Rest())
+        if isinstance(error, RateLimited):
+            rest.in_a_row += 1
+            seconds = error.retry_after
+            if seconds is None:
+                seconds = min(THROTTLED * 2 ** (rest.in_a_row - 1), THROTTLED_LONGEST)
+            rest.until, rest.why = max(rest.until, now + min(seconds, LONGEST)), "too many requests"
+            return False
+        if not isinstance(error, CredentialFailed):
+            return False
+        seconds = EMPTY if isinstance(error, OutOfCredit) else REFUSED
+        rest.until, rest.why, rest.dead = max(rest.until, now + seconds), type(error).__name__, True
+        first, rest.reported = not rest.reported, True
+        return first
+
+    def succeeded(self, label: str, began: float) -> None:
+        """A call with the key *label* that was sent at *began* has succeeded: whatever rest was older is over."""
+        rest = self.rests.get(label)
+        if rest is not None and began >= rest.until:
+            del self.rests[label]
+
+    def why_dead(self, now: float) -> str:
+        """A sentence about keys that are all dead."""
+        told = [
+            f"key {label} ({rest.why}, asked again in {max(rest.until - now, 0.0):.0f} s)"
+            for label, rest in self.rests.items()
+        ]
+        return "all its keys are dead: " + ", ".join(told)

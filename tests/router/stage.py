@@ -1,0 +1,159 @@
+"""A stage for failures: emulators over sockets, a router over them, and every event that it emitted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from router import Router
+from router.events import AttemptEnded, Event, RequestEnded
+from router.lab import Answer, Emulator, emulate_all
+
+PROVIDERS = ("mixlayer", "runware", "empiriolabs", "aiml")
+MODELS = {
+    "mixlayer": "mixlayer/qwen3.5-27b",
+    "runware": "runware/qwen3.5-27b",
+    "empiriolabs": "empiriolabs/qwen3.5-4b",
+    "aiml": "aiml/qwen3.6-35b-a3b",
+}
+KEYS = {name: f"sk-{name}-canary-0123456789" for name in PROVIDERS}
+QUICK = {
+    "attempts": 4,
+    "attempts_per_deployment": 1,
+    "backoff": {"initial": "5ms", "max": "10ms"},
+    "deadline": "5s",
+    "timeouts": {"connect": "1s", "headers": "150ms", "first_token": "250ms", "idle": "150ms"},
+    "on_interruption": "error",
+}
+REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "17 * 23?"}]}
+THOUGHT, TEXT = "Seventeen times twenty is 340.", "It is 391, says {name}."
+
+
+@dataclass
+class Stage:
+    """What a test looks at: the router, its emulators in the order of the route, and its events."""
+
+    router: Router
+    emulators: dict[str, Emulator]
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def first(self) -> Emulator:
+        return next(iter(self.emulators.values()))
+
+    @property
+    def second(self) -> Emulator:
+        return [*self.emulators.values()][1]
+
+    @property
+    def counts(self) -> list[int]:
+        """Requests that arrived, emulator by emulator."""
+        return [len(emulator.requests) for emulator in self.emulators.values()]
+
+    @property
+    def attempts(self) -> list[AttemptEnded]:
+        return [event for event in self.events if isinstance(event, AttemptEnded)]
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [event.attempt.outcome for event in self.attempts]
+
+    @property
+    def ends(self) -> list[RequestEnded]:
+        return [event for event in self.events if isinstance(event, RequestEnded)]
+
+    @property
+    def loads(self) -> list[float]:
+        return [self.router.health.load(MODELS[name]) for name in self.emulators]
+
+    @property
+    def served(self) -> int:
+        """Requests that the emulators are still busy with."""
+        return sum(len(emulator._tasks) for emulator in self.emulators.values())
+
+    @property
+    def connections(self) -> int:
+        """Connections of the router that are in use."""
+        sessions = [transport._session for transport in self.router._transports.values()]
+        return sum(len(session.connector._acquired) for session in sessions if session and session.connector)  # type: ignore[attr-defined]
+
+    async def ask(self, *, streaming: bool = False, **fields: Any) -> Heard:
+        """Ask; a failure is kept, not raised."""
+        heard, began = Heard(), time.monotonic()
+        request = {**REQUEST, **fields}
+        try:
+            if streaming:
+                async for chunk in self.router.stream(request):
+                    heard.chunks.append(chunk)
+                    heard.answer = chunk.completion or heard.answer
+            else:
+                heard.answer = await self.router.complete(request)
+        except Exception as error:  # noqa: BLE001  # what it is is asserted by the test
+            heard.error = error
+        heard.seconds = time.monotonic() - began
+        return heard
+
+
+@dataclass
+class Heard:
+    """What a caller got."""
+
+    chunks: list[Any] = field(default_factory=list)
+    answer: Any = None
+    error: Any = None
+    seconds: float = 0.0
+
+    @property
+    def content(self) -> str:
+        """What was delivered: the chunks' text, else the answer's."""
+        if self.chunks:
+            return "".join(chunk.content or "" for chunk in self.chunks)
+        return (self.answer.content or "") if self.answer is not None else ""
+
+    @property
+    def reasoning(self) -> str:
+        if self.chunks:
+            return "".join(chunk.reasoning_content or "" for chunk in self.chunks)
+        return (self.answer.reasoning_content or "") if self.answer is not None else ""
+
+
+@asynccontextmanager
+async def stage(
+    *names: str,
+    policy: Mapping[str, Any] | None = None,
+    providers: Mapping[str, Mapping[str, Any]] | None = None,
+    switches: Mapping[str, Mapping[str, Any]] | None = None,
+    hooks: Sequence[Any] = (),
+) -> AsyncIterator[Stage]:
+    """Emulators of *names*, and a router whose route `chat` asks them in this order under QUICK and *policy*."""
+    async with emulate_all(names=names, switches=switches) as emulators:
+        for name, emulator in emulators.items():
+            emulator.reply(Answer(TEXT.format(name=name), THOUGHT))
+        config = {
+            "providers": {
+                name: {"base_url": emulator.base_url, "api_key": KEYS[name], **(providers or {}).get(name, {})}
+                for name, emulator in emulators.items()
+            },
+            "routes": {"chat": {"deployments": [MODELS[name] for name in names], "policy": "quick"}},
+            "policies": {"quick": {**QUICK, **(policy or {})}},
+        }
+        if "runware" in names:
+            config["providers"]["runware"].setdefault("polling", {"first": 0.02, "factor": 1.2, "longest": 0.05})
+        events: list[Event] = []
+        async with Router.open(config, environ={}, hooks=[events.append, *hooks], rng=Random(7)) as router:
+            yield Stage(router, emulators, events)
+
+
+async def soon(condition: Any, within: float = 0.1) -> bool:
+    """Whether *condition* comes true within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            while not condition():
+                await asyncio.sleep(0.002)
+    return bool(condition())
