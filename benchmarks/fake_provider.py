@@ -4,6 +4,7 @@ Prints `{"port": …}` when ready and serves until its standard input closes. Wh
 
     /whole/…            200 with a whole chat completion
     /fail/…             500 with an error in OpenAI's envelope
+    /third/…            that, then the whole chat completion twice, and so on
     /packets/EVENTS/…   a stream of EVENTS events, each written by itself, as quickly as it can be
     /packed/EVENTS/…    the same, EVENTS_PER_PACKET of them in each write
     /paced/EVENTS/…     the same, each written by itself, with a pause that lets the client go to sleep in between
@@ -12,6 +13,7 @@ Prints `{"port": …}` when ready and serves until its standard input closes. Wh
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -25,6 +27,7 @@ PAUSE = 0.0003  # seconds; about three times what the slowest client needs for a
 CREATED = 1_780_000_000
 MODEL = "qwen/qwen3.5-4b"
 PIECES = (" The", " product", " of", " 17", " and", " 23", " is", " 391", ",", " für", " 例", ".\n\n")
+_third = itertools.count()
 USAGE = {
     "prompt_tokens": 212,
     "completion_tokens": 480,
@@ -54,6 +57,8 @@ class FakeProvider(asyncio.Protocol):
 
     def _answer(self, path: str) -> None:
         kind, _, rest = path[1:].partition("/")
+        if kind == "third":
+            kind = "whole" if next(_third) % 3 else "fail"
         pieces = reply(kind, int(rest.partition("/")[0]) if kind.startswith("pac") else 0)
         for piece in pieces:
             if self._transport.is_closing():  # the client has left early

@@ -22,8 +22,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,10 @@ Work = Callable[[], Awaitable[int]]
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides do: *bare* and *ours*, *per* of them at a time; *units* is what one of them is divided by."""
+    """What both sides do: *bare* and *ours*, *per* of them at a time; *units* is what one of them is divided by.
+
+    *rest*: done after each of ours, and not counted.
+    """
 
     name: str
     target: float
@@ -59,6 +62,7 @@ class Case:
     ours: Work
     per: int
     units: int = 1
+    rest: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -166,14 +170,21 @@ class Bare:
 class Ours:
     """The same by our router, from the caller's mapping to the canonical answer."""
 
-    def __init__(self, router: Router, ask: Mapping[str, Any], attempts: int = 1) -> None:
+    def __init__(self, router: Router, ask: Mapping[str, Any], attempts: int | None = 1) -> None:
         self._router, self._ask, self._attempts = router, ask, attempts
 
     async def whole(self) -> int:
         """One whole answer."""
         answer = await self._router.complete(self._ask)
-        assert len(answer.attempts) == self._attempts, answer.attempts
+        assert self._attempts in (len(answer.attempts), None), answer.attempts
         return len(answer.content or "") + len(answer.reasoning_content or "")
+
+    async def twice_well(self) -> int:
+        """Two answers at the first attempt: a deployment that mostly fails would soon not be asked any more."""
+        for _ in range(2):
+            answer = await self._router.complete(self._ask)
+            assert len(answer.attempts) == 1, answer.attempts
+        return 0
 
     async def stream(self) -> int:
         """One stream, read to its end."""
@@ -210,17 +221,44 @@ def fake_provider() -> Iterator[str]:
 
 
 ROUTE = "benchmark"
-DEPLOYMENT = {"mixlayer": "mixlayer/qwen3.5-4b", "empiriolabs": "empiriolabs/qwen3.5-4b"}
+# Words of its own for everything that is asked, like a catalog row; not one of the catalog's, which change.
+WORDS = {
+    "max_tokens": {"to": "max_completion_tokens", "range": [1, None]},
+    "temperature": {"range": [0, 2]},
+    "top_p": {"range": [0, 1]},
+    "top_k": "top_k",
+    "seed": "seed",
+    "reasoning_effort": {
+        "to": "thinking",
+        "levels": {
+            "none": False,
+            **dict.fromkeys(("minimal", "low", "medium", "high", "xhigh", "max"), True),
+        },
+        "exact": ["none"],
+    },
+}
+PRICE = {"input": 0.1, "output": 0.4}
 
 
-def opened(base: str, **paths: str) -> Router:
-    """A router whose providers, the catalog's own, are found at *paths* of the fake one; asked in this order."""
+def opened(base: str, *paths: str) -> Router:
+    """A router with a provider and a deployment for each of *paths* at the fake provider, asked in this order."""
+    names = [f"provider-{place}" for place in range(len(paths))]
+    rows = [{"provider": name, "model": "x/model", "context": 131072, "price": PRICE} for name in names]
     return Router.open(
         {
-            "providers": {name: {"base_url": f"{base}/{path}/v1", "api_key": KEY} for name, path in paths.items()},
-            # A deployment that fails every time is still to be asked every time.
+            "providers": {
+                name: {
+                    "protocol": "chat_completions",
+                    "base_url": f"{base}/{path}/v1",
+                    "api_key": KEY,
+                    "params": WORDS,
+                }
+                for name, path in zip(names, paths, strict=True)
+            },
+            "models": {"model": {"deployments": rows}},
+            # Failures in a row open no circuit; that there are not too many on the whole is the fake provider's part.
             "policies": {"steady": {"circuit": {"failures": 1_000_000}}},
-            "routes": {ROUTE: {"deployments": [DEPLOYMENT[name] for name in paths], "policy": "steady"}},
+            "routes": {ROUTE: {"deployments": [f"{name}/model" for name in names], "policy": "steady"}},
         },
         environ={},
     )
@@ -230,14 +268,13 @@ def many(base: str, sizes: Sequence[int]) -> Router:
     """A router with a route for each number of deployments (`r-100`), and the largest in every order (`weighted`)."""
     most = max(sizes)
     names = [f"many/m{place}" for place in range(most)]
-    price = {"input": 0.1, "output": 0.4}
     return Router.open(
         {
             "providers": {
                 "many": {"protocol": "chat_completions", "base_url": f"{base}/whole/v1", "api_key": KEY},
             },
             "models": {
-                f"m{place}": {"deployments": [{"provider": "many", "model": f"x/m{place}", "price": price}]}
+                f"m{place}": {"deployments": [{"provider": "many", "model": f"x/m{place}", "price": PRICE}]}
                 for place in range(most)
             },
             "routes": {
@@ -258,35 +295,40 @@ def cases(
     """Every case; what they open is put into *routers*."""
     ending = "v1/chat/completions"
 
-    def ours(turns: int = 0, attempts: int = 1, **paths: str) -> tuple[Ours, Bare]:
-        router = opened(base, **paths)
+    def ours(*paths: str, turns: int = 0, attempts: int = 1) -> tuple[Ours, Bare]:
+        router = opened(base, *paths)
         routers.append(router)
         ask = question(ROUTE, turns)
         said = json.loads(router.plan(ask).candidates[0].call.http.body)  # what we send is what the bare client sends
         return Ours(router, ask, attempts), Bare(session, said)
 
-    client, bare = ours(mixlayer="whole")
+    client, bare = ours("whole")
     yield Case("whole", TARGETS["whole"], bare.whole(f"{base}/whole/{ending}"), client.whole, calls)
-    client, bare = ours(TURNS, mixlayer="whole")
+    client, bare = ours("whole", turns=TURNS)
     yield Case("whole-long", TARGETS["whole"], bare.whole(f"{base}/whole/{ending}"), client.whole, calls)
-    client, bare = ours(attempts=2, mixlayer="fail", empiriolabs="whole")
+    client, bare = ours("third", "whole", attempts=2)
     both = bare.whole(f"{base}/fail/{ending}", f"{base}/whole/{ending}")
-    yield Case("failover", TARGETS["failover"], both, client.whole, max(calls // 2, 1))
+    yield Case("failover", TARGETS["failover"], both, client.whole, max(calls // 2, 1), rest=client.twice_well)
     for shape in SHAPES:
         for count in events:
-            client, bare = ours(mixlayer=f"{shape}/{count}")
+            client, bare = ours(f"{shape}/{count}")
             streams = max(calls * EVENTS_PER_CALL // count, 1)
             work = bare.stream(f"{base}/{shape}/{count}/{ending}")
             yield Case(f"{shape}-{count}", TARGETS["stream"], work, client.stream, streams, count)
 
 
-async def timed(work: Work, count: int) -> float:
-    """Seconds of CPU for one of *count* pieces of work; both sides begin without anybody's garbage."""
+async def timed(work: Work, count: int, rest: Work | None = None) -> float:
+    """Seconds of CPU for one of *count* pieces of work, without *rest*; each begins without anybody's garbage."""
     gc.collect()
-    began = time.process_time()
-    for _ in range(count):
-        await work()
-    return (time.process_time() - began) / count
+    spent = 0.0
+    for _ in range(count if rest is not None else 1):
+        began = time.process_time()
+        for _ in range(1 if rest is not None else count):
+            await work()
+        spent += time.process_time() - began
+        if rest is not None:
+            await rest()
+    return spent / count
 
 
 async def compare(every: Sequence[Case], rounds: int) -> list[Result]:
@@ -294,16 +336,20 @@ async def compare(every: Sequence[Case], rounds: int) -> list[Result]:
     for case in every:
         read = [await case.bare(), await case.ours()]
         assert read[0] == read[1] > 0, f"{case.name}: the two sides have read different answers: {read}"
-        for work in (case.bare, case.ours):
-            await timed(work, max(case.per // 2, 2))
+        if case.rest is not None:
+            await case.rest()
+        await timed(case.bare, max(case.per // 2, 2))
+        await timed(case.ours, max(case.per // 2, 2), case.rest)
     gc.freeze()  # what is there by now costs neither side a collection
     bare: dict[str, list[float]] = {case.name: [] for case in every}
     ours: dict[str, list[float]] = {case.name: [] for case in every}
     for place in range(rounds):
         for case in every:
-            sides = [(case.bare, bare), (case.ours, ours)]
-            for work, into in sides if place % 2 == 0 else reversed(sides):
-                into[case.name].append(await timed(work, case.per) / case.units)
+            for side in ("bare", "ours") if place % 2 == 0 else ("ours", "bare"):
+                if side == "bare":
+                    bare[case.name].append(await timed(case.bare, case.per) / case.units)
+                else:
+                    ours[case.name].append(await timed(case.ours, case.per, case.rest) / case.units)
     gc.unfreeze()
     found = [result(case.name, bare[case.name], ours[case.name], case.target) for case in every]
     return [*found, *slopes(every, bare, ours)]
@@ -397,9 +443,9 @@ def importing(rounds: int) -> Result:
 async def soak(base: str, count: int, events: int) -> dict[str, Any]:
     """Memory after *count* requests of all kinds, no two the same, against what it was after a first tenth of them."""
     async with (
-        opened(base, mixlayer="whole") as whole,
-        opened(base, mixlayer="fail", empiriolabs="whole") as failing,
-        opened(base, mixlayer=f"packed/{events}") as streaming,
+        opened(base, "whole") as whole,
+        opened(base, "third", "whole") as failing,
+        opened(base, f"packed/{events}") as streaming,
     ):
 
         async def some(first: int, last: int) -> None:
@@ -413,7 +459,7 @@ async def soak(base: str, count: int, events: int) -> dict[str, Any]:
                 elif kind < 3:
                     await Ours(streaming, ask).stream()
                 elif kind < 5:
-                    await Ours(failing, ask, 2).whole()
+                    await Ours(failing, ask, None).whole()
                 else:
                     await Ours(whole, ask).whole()
 
@@ -441,16 +487,24 @@ def memory() -> dict[str, float]:
 # -- the run ----------------------------------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def both_sides(options: argparse.Namespace, base: str) -> AsyncIterator[list[Case]]:
+    """Every case, with what both sides need open."""
+    routers: list[Router] = []
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield list(cases(base, session, routers, options.events, options.calls))
+    finally:
+        for router in routers:
+            await router.close()
+
+
 async def measure(options: argparse.Namespace, base: str) -> dict[str, Any]:
     """Every section that was asked for."""
     report: dict[str, Any] = {"environment": environment(), "command": " ".join(["overhead.py", *sys.argv[1:]])}
     if "calls" in options.only:
-        routers: list[Router] = []
-        async with aiohttp.ClientSession() as session:
-            every = list(cases(base, session, routers, options.events, options.calls))
+        async with both_sides(options, base) as every:
             report["results"] = [asdict(one) for one in await compare(every, options.rounds)]
-        for router in routers:
-            await router.close()
     if "plan" in options.only:
         report["plan"] = await planning(base, options.deployments, max(options.rounds // 3, 2), options.calls)
     if "import" in options.only:
@@ -462,15 +516,13 @@ async def measure(options: argparse.Namespace, base: str) -> dict[str, Any]:
 
 async def profiled(options: argparse.Namespace, base: str) -> None:
     """What our side of one case does beyond the bare one, by cProfile, which makes small functions look dear."""
-    routers: list[Router] = []
-    async with aiohttp.ClientSession() as session:
-        found = {case.name: case for case in cases(base, session, routers, options.events, options.calls)}
+    async with both_sides(options, base) as every:
+        found = {case.name: case for case in every}
         if options.profile not in found:
             sys.exit(f"overhead.py: no case {options.profile!r}; there are {', '.join(found)}")
         case = found[options.profile]
-        bare, ours = [await functions(work, case.per) for work in (case.bare, case.ours)]
-        for router in routers:
-            await router.close()
+        bare = await functions(case.bare, case.per)
+        ours = await functions(case.ours, case.per, case.rest)
     print(f"{case.name}, {case.per} times; per time: function calls, µs in the function itself, µs with what it calls")
     for side, spent in (("bare", bare), ("ours", ours)):
         calls, own = (sum(one[place] for one in spent.values()) for place in (0, 1))
@@ -483,13 +535,16 @@ async def profiled(options: argparse.Namespace, base: str) -> None:
         print(f"{more[name]:9.1f} {bare.get(name, nothing)[0]:11.1f} {calls:8.1f} {own:8.1f} {whole:9.1f}  {name}")
 
 
-async def functions(work: Work, count: int) -> dict[str, tuple[float, float, float]]:
+async def functions(work: Work, count: int, rest: Work | None = None) -> dict[str, tuple[float, float, float]]:
     """Calls, own and whole microseconds by function, for one of *count*."""
-    await timed(work, 5)
+    await timed(work, 5, rest)
     gc.disable()
-    with cProfile.Profile() as profile:
-        for _ in range(count):
+    profile = cProfile.Profile()
+    for _ in range(count):
+        with profile:
             await work()
+        if rest is not None:
+            await rest()
     gc.enable()
     spent: dict[str, tuple[float, float, float]] = {}
     for entry in profile.getstats():

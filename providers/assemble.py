@@ -94,7 +94,8 @@ class Assembler:
         """
         chunks = [chunk for index in self._unsettled() if (chunk := self._flush(index)) is not None]
         said = bool(self._said)
-        if not closed and not self.finished:
+        cut = self._said - self.finishes.keys()
+        if not closed and (not self.finished or cut):
             message = "the answer stopped before its end" if said else "the answer ended before it began"
             raise TruncatedReply(message, status=200) if said else EmptyReply(message, status=200)
         if not said and not any(word in _NOTHING_IS_FINE for word in map(self._canonical, self.finishes.values())):
@@ -142,7 +143,7 @@ class Assembler:
         held = self._held.setdefault(index, [])
         if reasoning:
             held.append(reasoning)
-        if content or (index in self._said and held):
+        if content or (held and (index in self._said or index in self._positions)):
             reasoning = "".join(held)
             held.clear()
             if reasoning:
@@ -180,18 +181,19 @@ class Assembler:
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
             arguments = to_json(arguments).decode()
-        call_id = delta.get("id") or None
+        call_id, name = delta.get("id"), function.get("name")
+        call_id = str(call_id) if call_id else None
         return ToolCallDelta(
             index=self._position(index, delta.get("index"), call_id),
-            id=str(call_id) if call_id else None,
-            name=function.get("name") or None,
+            id=call_id,
+            name=name if isinstance(name, str) and name else None,
             arguments=arguments or "",
         )
 
     def _position(self, index: int, number: Any, call_id: Any) -> int:
         """Which call a piece belongs to: by its index, else by its id, else the last one open."""
         positions = self._positions.setdefault(index, {})
-        if isinstance(number, int):
+        if isinstance(number, int) and not isinstance(number, bool):
             key: Any = number
         elif call_id:
             key = call_id

@@ -21,6 +21,7 @@ from providers.types import Chunk, Image, Message, Request, Text, Usage
 from providers.wire import MASK, Call, HttpRequest, Poll, with_extra
 
 path = "/chat/completions"
+MOST_CHOICES = 1024  # an index beyond is rubbish
 
 # OpenAI's own words. What its API does not know (top_k, min_p, repetition_penalty, budgets) is said by no clone unless
 # that clone's row says so.
@@ -44,7 +45,11 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     del key
     dialect = endpoint.dialect
     said = translate(request, dialect, streaming=streaming)
-    body: dict[str, Any] = {"model": endpoint.wire_model, "messages": messages(request, dialect), **said.fields}
+    try:
+        turns = messages(request, dialect)
+    except Untranslatable as error:
+        raise Untranslatable(str(error), said.changes) from None
+    body: dict[str, Any] = {"model": endpoint.wire_model, "messages": turns, **said.fields}
     if dialect.system.to is not None and (text := system_text(request.messages)):
         put(body, tuple(dialect.system.to.split(".")), text)
     body.update(dialect.always)
@@ -121,12 +126,13 @@ def _parts(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
 class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
     """Reads one answer. See `providers.wire.Reader`."""
 
-    __slots__ = ("_assembler", "_call", "_cost_paths", "closed", "id", "model")
+    __slots__ = ("_assembler", "_call", "_cost_paths", "_costs", "closed", "id", "model")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._assembler = Assembler(call)
         self._cost_paths = call.endpoint.dialect.reading.cost
+        self._costs = 0
         self.closed = False
         self.id = ""
         self.model = ""
@@ -136,6 +142,10 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         return self._assembler.finished
 
     @property
+    def awaits_cost(self) -> bool:
+        return self._costs == 0 and self._call.endpoint.dialect.reading.late_cost
+
+    @property
     def changes(self) -> list[Any]:
         return self._assembler.changes
 
@@ -143,11 +153,11 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         if data == "[DONE]":
             self.closed = True
             return []
-        return self._payload(parse(data), "delta")
+        return self._payload(parse(data), "delta", data)
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Chunk] | Poll:
         payload = parse(body)
-        chunks = self._payload(payload, "message")
+        chunks = self._payload(payload, "message", body, headers)
         for name in self._call.endpoint.dialect.reading.cost_headers:
             cost = reported_cost(headers.get(name), self._call)
             if cost is not None and not any(chunk.cost for chunk in chunks):
@@ -163,11 +173,19 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
 
     # -- one JSON object, whole or a piece
 
-    def _payload(self, payload: dict[str, Any], field: str) -> list[Chunk]:
+    def _payload(
+        self, payload: dict[str, Any], field: str, raw: str | bytes, headers: Mapping[str, str] | None = None
+    ) -> list[Chunk]:
         if payload.get("error") or payload.get("errors"):
-            raise read_failure(payload, rules=self._call.endpoint.dialect.errors, status=200, body=str(payload))
+            text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+            rules = self._call.endpoint.dialect.errors
+            raise read_failure(payload, rules=rules, status=200, headers=headers, body=text)
         chunks = []
-        for choice in payload.get("choices") or ():
+        choices = payload.get("choices")
+        if choices and not isinstance(choices, list):
+            message = "choices is not a list"
+            raise MalformedReply(message, status=200)
+        for choice in choices or ():
             if isinstance(choice, dict) and (chunk := self._choice(choice, field)) is not None:
                 chunks.append(chunk)
         if not self.id and (found := payload.get("id")):
@@ -179,19 +197,26 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
 
     def _choice(self, choice: dict[str, Any], field: str) -> Chunk | None:
         piece = choice.get(field) or choice.get("message" if field == "delta" else "delta") or {}
-        if not isinstance(piece, dict):
-            message = f"choices[].{field} is not an object"
+        index, finish = choice.get("index"), choice.get("finish_reason")
+        index = 0 if index is None else index
+        sound = index.__class__ is int and 0 <= index < MOST_CHOICES and (finish is None or finish.__class__ is str)
+        if not sound or not isinstance(piece, dict):
+            message = f"choices[] holds no {field} that can be read"
             raise MalformedReply(message, status=200)
-        content = piece.get("content")
-        if content is not None and not isinstance(content, str):
+        content, reasoning = piece.get("content"), piece.get("reasoning_content")
+        if content.__class__ is not str and content is not None:
             content = text_of(content)
+        if not content and (refusal := piece.get("refusal")):
+            content = text_of(refusal)
+        if reasoning.__class__ is not str or not reasoning:
+            reasoning = _other_reasoning(piece)
         calls = piece.get("tool_calls")
         return self._assembler.delta(
-            choice.get("index") or 0,
-            content=content or piece.get("refusal"),
-            reasoning=piece.get("reasoning_content") or _other_reasoning(piece),
+            index,
+            content=content,
+            reasoning=reasoning,
             tool_calls=calls if isinstance(calls, list) else None,
-            finish=choice.get("finish_reason"),
+            finish=finish,
             logprobs=choice.get("logprobs"),
         )
 
@@ -200,6 +225,7 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         cost = None
         for path_ in self._cost_paths:
             cost = cost or reported_cost(dig(payload, path_), self._call)
+        self._costs += cost is not None
         if found is not None or cost is not None:
             chunks.append(Chunk(usage=found, cost=cost))
 
@@ -226,7 +252,9 @@ def _excerpt(data: str | bytes) -> str:
 
 
 def _other_reasoning(piece: dict[str, Any]) -> str | None:
-    """Reasoning under its other names; a server that sends the same text under two is read once."""
+    """Reasoning under its other names, or not as a string; a server that sends it under two names is read once."""
+    if reasoning := piece.get("reasoning_content"):
+        return text_of(reasoning)
     if (reasoning := piece.get("reasoning")) or (reasoning := piece.get("reasoningContent")):
         return text_of(reasoning)
     details = piece.get("reasoning_details")

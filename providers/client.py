@@ -27,6 +27,8 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
 
 BODY_LIMIT = 64 * 2**20  # bytes of a whole answer
 THREAD_ABOVE = 4 * 2**20  # bytes from which JSON is parsed beside the event loop, not in it
+SNIFF = 6  # bytes that tell a stream of events from anything else
+LATE = 0.1  # seconds that the cost may take after the end
 GRACE = 2.0  # seconds that usage, cost and the end of a stream may take after its finish_reason
 
 
@@ -62,12 +64,12 @@ class Exchange:
     """
 
     __slots__ = ("_call", "_failure", "_http", "_limits", "_loop", "_parser", "_poll", "_response", "_secret", "_started",
-                 "_transport", "_waited", "headers", "reader", "status")  # fmt: skip
+                 "_asked", "_transport", "_waited", "headers", "reader", "status")  # fmt: skip
 
     def __init__(self, call: Call, transport: Transport, *, secret: str | None, limits: Limits) -> None:
         self._call, self._transport, self._secret, self._limits = call, transport, secret, limits
         self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._started = self._asked = self._loop.time()
         self._waited: float | None = None  # seconds waited since the last progress; None before the first token
         self._http: HttpRequest | None = call.http  # what to send next; None when nothing is left to send
         self._response: Response | None = None
@@ -105,6 +107,12 @@ class Exchange:
         if response is not None:
             self._transport.leave(response, whole=whole)
 
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the exchange, as its headers say it."""
+        found = self.headers.get("x-request-id") or self.headers.get("x-inference-id")
+        return found.replace(self._secret, "***") if found and self._secret else found
+
     def extend(self, total: float) -> None:
         """Let the exchange take *total* seconds from its start: what has begun need not leave time for others."""
         self._limits = replace(self._limits, total=total)
@@ -116,8 +124,10 @@ class Exchange:
         response = self._response = await self._open(http)
         if not 200 <= response.status < 300:
             body = await self._body(response, e.BODY_LIMIT, cut=True)
+            if self._secret:  # before anything is cut: half a key is a key too
+                body = body.replace(self._secret.encode(), b"***")
             return await self._later(self.reader.refused(response.status, body, received(response.headers)))
-        first = await self._bytes(response)
+        first = await self._first_bytes(response)
         if _is_stream(response.content_type, first):
             return self._events(first)
         answer = await self._whole(response, first)
@@ -125,6 +135,17 @@ class Exchange:
             return await self._later(answer)
         self.close(whole=True)
         return answer
+
+    async def _first_bytes(self, response: Response) -> bytes:
+        """As much as it takes to see what this is, where its label does not say."""
+        first = await self._bytes(response)
+        if response.content_type in ("text/event-stream", "application/json"):
+            return first
+        while len(first.lstrip()) < SNIFF and first.lstrip()[:1] in (b"d", b"e", b""):
+            if not (more := await self._bytes(response)):
+                break
+            first += more
+        return first
 
     async def _later(self, poll: Poll) -> list[Chunk]:
         """Wait before the poll is sent; nothing has come so far."""
@@ -142,7 +163,9 @@ class Exchange:
         if self._poll is not None:
             poll, self._poll = self._poll, None
             return await self._later(poll)
-        return self._events(b"" if self.reader.closed else await self._bytes(response))
+        if self.reader.closed and not self.reader.awaits_cost:
+            return self._events(b"")
+        return self._events(await self._bytes(response))
 
     def _events(self, data: bytes) -> list[Chunk]:
         """The chunks in *data*; at the end of the stream, what was still held."""
@@ -172,8 +195,9 @@ class Exchange:
 
     async def _open(self, http: HttpRequest) -> Response:
         limits = self._limits
-        headers_by = self._by(limits.headers)
-        first_by = self._by(limits.first_token) if self._call.streaming else None
+        sent = self._loop.time()  # a job is polled by many requests, each with its own limits
+        headers_by = None if limits.headers is None else sent + limits.headers
+        first_by = sent + limits.first_token if self._call.streaming and limits.first_token is not None else None
         ends = self._by(limits.total)
         at = _earliest(headers_by, first_by, ends)
         try:
@@ -184,6 +208,7 @@ class Exchange:
             message = f"no answer within {self._loop.time() - self._started:.3g} s"
             raise e.ProviderTimeout(message, phase=phase) from None
         self.status, self.headers = response.status, response.headers
+        self._asked = sent
         return response
 
     def _by(self, limit: float | None) -> float | None:
@@ -216,11 +241,13 @@ class Exchange:
 
     def _next_limit(self, now: float) -> tuple[float | None, str]:
         limits = self._limits
-        if self.reader.finished:
-            at: float | None = now + GRACE
+        if self.reader.closed:
+            at: float | None = now + LATE
             phase = "grace"
+        elif self.reader.finished:
+            at, phase = now + GRACE, "grace"
         elif self._waited is None:
-            at, phase = self._by(limits.first_token if self._call.streaming else None), "first_token"
+            at, phase = None if limits.first_token is None else self._asked + limits.first_token, "first_token"
             if not self._call.streaming and limits.idle is not None:
                 at, phase = now + limits.idle, "idle"
         else:

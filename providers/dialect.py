@@ -154,12 +154,14 @@ class Reading(Row):
     think: what a `<think>` in the text means: `leading` (default): a leading block is reasoning; `opened`: the prompt
       had opened it already; `never`: it is text.
     finish_reasons: the provider's words for why it stopped, beyond the usual ones; `failed` makes it a failure.
-    cost, cost_headers: dotted paths into the JSON, and headers, where the price of the call in dollars is found.
+    cost, cost_headers: dotted paths into the JSON, and headers, where the price of the call in dollars is found;
+      late_cost: in a stream it may come after everything else, even after the end.
     """
 
     think: Literal["leading", "opened", "never"] = "leading"
     cost: tuple[str, ...] = ("usage.cost",)
     cost_headers: tuple[str, ...] = ()
+    late_cost: bool = False
     finish_reasons: dict[str, Literal["stop", "length", "tool_calls", "content_filter", "unknown", "failed"]] = Field(
         default_factory=dict
     )

@@ -40,7 +40,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from providers.answer import Change
 
 Blame = Literal["deployment", "credential", "caller", "local", "nobody"]
 Phase = Literal["connect", "headers", "first_token", "idle", "answer"]
@@ -91,7 +94,14 @@ class InvalidRequest(RouterError):
 
 
 class Untranslatable(RouterError):
-    """There is no way at all to say the request to this endpoint; under no fidelity may it serve."""
+    """There is no way at all to say the request to this endpoint; under no fidelity may it serve.
+
+    *changes* is what would have changed besides.
+    """
+
+    def __init__(self, message: str, changes: tuple[Change, ...] = ()) -> None:
+        self.changes = changes
+        super().__init__(message)
 
 
 class ProviderError(RouterError):
@@ -139,6 +149,9 @@ class ProviderError(RouterError):
             self.message = self.message.replace(secret, "***")
             self.body = self.body.replace(secret, "***")
             self.code = self.code.replace(secret, "***") if self.code else self.code
+            self.parameter = self.parameter.replace(secret, "***") if self.parameter else self.parameter
+            self.request_id = self.request_id.replace(secret, "***") if self.request_id else self.request_id
+            self.allowed = tuple(value.replace(secret, "***") for value in self.allowed)
             self.args = (self.message,)
 
     def __str__(self) -> str:

@@ -63,10 +63,12 @@ _STATUSES: Mapping[int, type[e.ProviderError]] = {
     403: e.PermissionDenied,
     404: e.ModelNotFound,
     405: e.ModelNotFound,
+    406: e.ModelNotFound,
     408: e.UpstreamTimeout,
     409: e.ServerError,
     410: e.ModelNotFound,
     413: e.RequestTooLarge,
+    415: e.ModelNotFound,
     422: e.BadRequest,
     425: e.ServerError,
     429: e.RateLimited,
@@ -84,6 +86,7 @@ _CONTEXT_TEXTS = (
     "maximum context length",
     "context length",
     "context window",
+    "model's context",
     "prompt is too long",
     "input is too long",
     "too many tokens",
@@ -105,11 +108,11 @@ def classify(
     """The class of a failure. *codes* are the provider's own words for it, most telling first."""
     lowered = message.lower()
     for rule in rules:
-        if _matches(rule, status, codes, lowered):
+        if _matches(rule, status, codes, lowered) and _believable(FAILURES[rule.is_], status):
             return FAILURES[rule.is_]
     telling = [code.lower() for code in codes if code.lower() not in _VAGUE]
     for code in telling:
-        if code in _CODES:
+        if code in _CODES and _believable(_CODES[code], status):
             return _CODES[code]
     if status in _REFUSALS and any(text in lowered for text in _CONTEXT_TEXTS):
         return e.ContextLengthExceeded
@@ -123,6 +126,11 @@ def classify(
         if code.lower() in _CODES:
             return _CODES[code.lower()]
     return e.ServerError
+
+
+def _believable(kind: type[e.ProviderError], status: int | None) -> bool:
+    """A 5xx is the provider's failure, whatever its body says of the request."""
+    return status is None or status < 500 or not issubclass(kind, e.CallerFault)
 
 
 def _matches(rule: ErrorRule, status: int | None, codes: Sequence[str], lowered: str) -> bool:
@@ -168,7 +176,7 @@ def read_failure(
     headers = headers or {}
     allowed = error.get("allowedValues")
     return kind(
-        message or body[: e.TEXT_LIMIT] or f"HTTP status {status} and no explanation",
+        message or body or f"HTTP status {status} and no explanation",
         status=status,
         code=codes[0] if codes else None,
         request_id=_request_id(payload, error, headers),

@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from providers.errors import InvalidRequest, nearest
@@ -311,9 +312,40 @@ class Request(_Value):
     def _said_tools(cls, value: tuple[Tool, ...] | None) -> tuple[Tool, ...] | None:
         """No tools are nothing asked; and what is null in a tool is not said."""
         for tool in value or ():
-            for name in [name for name, said in tool["function"].items() if said is None]:
-                del tool["function"][name]  # type: ignore[misc]  # pydantic has made this mapping for us
+            _said_only(tool["function"])
+        names = [tool["function"]["name"] for tool in value or ()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            message = f"two tools have the name {twice[0]!r}"
+            raise ValueError(message)
         return value or None
+
+    @field_validator("response_format", mode="after")
+    @classmethod
+    def _said_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
+        if value is not None and "json_schema" in value:
+            _said_only(value["json_schema"])
+        return value
+
+    @field_validator("tools", "response_format", "extra", mode="after")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        """What goes to the wire as it is must be JSON."""
+        if value:
+            try:
+                from_json(to_json(value), allow_inf_nan=False)
+            except ValueError as error:
+                message = f"is not JSON: {str(error)[:100]}"
+                raise ValueError(message) from None
+        return value
+
+    @field_validator("fidelity", mode="after")
+    @classmethod
+    def _fields_of_fidelity(cls, value: Any) -> Any:
+        for name in value if isinstance(value, dict) else ():
+            if name not in (known := ("default", "messages", *cls.model_fields)):
+                message = f"{name!r} is not a field; {nearest(name, known)}"
+                raise ValueError(message)
+        return value
 
     @field_validator("logit_bias", mode="before")
     @classmethod
@@ -340,6 +372,12 @@ class Request(_Value):
             raise ValueError(message)
         _check_tool_choice(self.tool_choice, self.tools)
         return self
+
+
+def _said_only(mapping: Any) -> None:
+    """Take out of *mapping*, which pydantic has made for us, what is null: it says nothing."""
+    for name in [name for name, said in mapping.items() if said is None]:
+        del mapping[name]
 
 
 def _canonical_spelling(data: dict[str, Any]) -> dict[str, Any]:
@@ -427,6 +465,16 @@ def _check_order(messages: tuple[Message, ...]) -> None:
 
 
 def _check_turn(where: str, message: Message) -> None:
+    ids = [call.id for call in message.tool_calls]
+    if len(set(ids)) < len(ids):
+        twice = next(one for one in ids if ids.count(one) > 1)
+        problem = f"{where}: two tool_calls have the id {twice!r}"
+        raise ValueError(problem)
+    try:
+        message.text.encode()
+    except UnicodeEncodeError:
+        problem = f"messages.{where[9:-1]}.content: holds half a character (a lone surrogate)"
+        raise ValueError(problem) from None
     if message.tool_calls and message.role != "assistant":
         problem = f"{where}: only an assistant message has tool_calls"
         raise ValueError(problem)

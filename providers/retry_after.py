@@ -26,17 +26,24 @@ _RESETS = (("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, or None where nothing usable was asked. A date is measured against the reply's own `Date`."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("Retry-After")
-    if value is not None:
+    for value in _values(headers, "retry-after-ms"):
+        if (milliseconds := _number(value)) is not None:
+            return milliseconds / 1000
+    for value in _values(headers, "Retry-After"):
         seconds = _number(value)
         if seconds is None:
             seconds = _until(value, headers.get("Date"))
         if seconds is not None:
             return seconds
     return _reset(headers)
+
+
+def _values(headers: Mapping[str, str], name: str) -> list[str]:
+    """Every value of a header: a proxy may have added a line of its own."""
+    getall = getattr(headers, "getall", None)
+    if getall is not None:
+        return list(getall(name, []))
+    return [headers[name]] if name in headers else []
 
 
 def _number(value: str | None) -> float | None:

@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 from providers.assemble import Assembler, count, dig, reported_cost, text_of, usage_of
 from providers.chat_completions import http_headers, parse
 from providers.dialect import Dialect, DialectRow, Endpoint
-from providers.errors import EmptyReply, ProviderError, Untranslatable
+from providers.errors import EmptyReply, MalformedReply, ProviderError, Untranslatable
 from providers.failures import read_failure, refused
 from providers.translate import Shape, put, system_text, translate
 from providers.types import Change, Chunk, Cost, Image, Message, Request, Usage
@@ -152,13 +152,16 @@ def _unsaid(messages: tuple[Message, ...], changes: list[Change]) -> None:
 class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
     """Reads the answer to one task. See `providers.wire.Reader`."""
 
-    __slots__ = ("_after", "_assembler", "_call", "_polling", "_seen", "_task", "closed", "id", "model")
+    __slots__ = ("_after", "_assembler", "_call", "_costs", "_polling", "_raw", "_results", "_task", "closed", "id",
+                 "model")  # fmt: skip
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._assembler = Assembler(call)
         self._task: str = call.facts["task"]
-        self._seen: dict[bytes, dict[str, Any]] = {}  # results so far; a poll repeats them
+        self._results: list[dict[str, Any]] = []
+        self._raw = ""  # what arrived last, for the failure that it may hold
+        self._costs = 0
         self._polling = call.endpoint.dialect.delivery == "async"
         self._after = call.endpoint.dialect.polling.first
         self.closed = False
@@ -170,6 +173,10 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         return self._assembler.finished
 
     @property
+    def awaits_cost(self) -> bool:
+        return self._costs == 0 and self._call.endpoint.dialect.reading.late_cost
+
+    @property
     def changes(self) -> list[Change]:
         return self._assembler.changes
 
@@ -178,6 +185,7 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
             self.closed = True
             return []
         payload = parse(data)
+        self._raw = data
         if self._check(payload):
             return self._poll()
         wrapped = payload.get("data")
@@ -187,18 +195,35 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Chunk] | Poll:
         payload = parse(body)
-        if self._check(payload):
+        self._raw = body.decode("utf-8", "replace")
+        if self._check(payload, headers):
             return self._poll()
-        for item in payload.get("data") or ():
-            if isinstance(item, dict) and item.get("taskType", TASK) == TASK and self._is_ours(item):
-                self._result(item)
-        if len(self._seen) < self._call.facts["results"] and self._polling:
+        found, asked = self._complete(payload), self._call.facts["results"]
+        if len(found) >= len(self._results):
+            self._results = found  # a poll repeats what an earlier one brought
+        if len(self._results) < asked and self._polling:
             return self._poll()
-        if not self._seen:
+        if not self._results:
             message = "a success without a result for the task"
             raise EmptyReply(message, status=200, request_id=self._task)
+        if len(self._results) < asked:
+            why = "the provider gave fewer results than it was asked for"
+            self._assembler.changes.append(Change("n", asked, len(self._results), "dropped", why))
         self.closed = True
-        return [*self._results(), *self._assembler.end(closed=True)]
+        return [*self._chunks(), *self._assembler.end(closed=True)]
+
+    def _complete(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
+        """The results of our task that are complete; what arrived twice counts once, where there are too many."""
+        data = payload.get("data")
+        items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+        done = [
+            item
+            for item in items
+            if item.get("taskType", TASK) == TASK and self._is_ours(item) and self._is_complete(item)
+        ]
+        if len(done) <= self._call.facts["results"]:
+            return done
+        return list({to_json(item): item for item in done}.values())
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:
         failure = refused(status, body, headers, self._call.endpoint.dialect.errors)
@@ -219,7 +244,7 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
     def _is_ours(self, item: Mapping[str, Any]) -> bool:
         return item.get("taskUUID") in (self._task, "", None)  # one adapter answers with an empty one
 
-    def _check(self, payload: dict[str, Any]) -> bool:
+    def _check(self, payload: dict[str, Any], headers: Mapping[str, str] | None = None) -> bool:
         """Raise the failure in *payload*, if one is ours: failures of other tasks in the same reply are not.
 
         True for a conflict about the task's UUID: it is known, and its answer is to be fetched.
@@ -227,47 +252,46 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         errors = payload.get("errors")
         if isinstance(errors, list):
             ours = [error for error in errors if isinstance(error, dict) and self._is_ours(error)]
-            failure = self._failure({"errors": ours}) if ours else None
+            failure = self._failure({"errors": ours}, headers) if ours else None
         else:
-            failure = self._failure(payload) if errors or payload.get("error") else None
+            failure = self._failure(payload, headers) if errors or payload.get("error") else None
         if failure is None:
             return False
         if (failure.code or "").lower() == CONFLICT:
             return True
         raise failure
 
-    def _failure(self, payload: dict[str, Any]) -> ProviderError:
+    def _failure(self, payload: dict[str, Any], headers: Mapping[str, str] | None = None) -> ProviderError:
         rules = self._call.endpoint.dialect.errors
-        return read_failure(payload, rules=rules, status=200, body=to_json(payload).decode())
+        return read_failure(payload, rules=rules, status=200, headers=headers, body=self._raw)
 
     def _piece(self, item: dict[str, Any]) -> list[Chunk]:
         delta = item.get("delta")
         delta = delta if isinstance(delta, dict) else {}
+        finish = item.get("finishReason")
         chunk = self._assembler.delta(
             content=text_of(delta.get("text")) or None,
             reasoning=text_of(delta.get("reasoningContent")) or None,
             tool_calls=_calls(delta.get("tools")),
-            finish=item.get("finishReason"),
+            finish=_word(finish),
         )
         return [chunk for chunk in (chunk, self._accounts(item)) if chunk is not None]
 
-    def _result(self, item: dict[str, Any]) -> None:
+    def _is_complete(self, item: dict[str, Any]) -> bool:
         if item.get("status") == "error":
             raise self._failure({"errors": [item.get("error") or item]})
-        if item.get("status") in (None, "success") and ("text" in item or "finishReason" in item or "tools" in item):
-            mark = item.get("resultIndex")
-            self._seen[to_json(item if mark is None else mark)] = item
+        return item.get("status") in (None, "success") and any(key in item for key in ("text", "finishReason", "tools"))
 
-    def _results(self) -> list[Chunk]:
+    def _chunks(self) -> list[Chunk]:
         chunks, usages, cost = [], [], 0.0
-        costs_known = bool(self._seen)
-        for index, item in enumerate(self._seen.values()):
+        costs_known = bool(self._results)
+        for index, item in enumerate(self._results):
             chunk = self._assembler.delta(
                 index,
                 content=text_of(item.get("text")) or None,
                 reasoning=text_of(item.get("reasoningContent")) or None,
                 tool_calls=_calls(item.get("tools")),
-                finish=item.get("finishReason") or "unknown",
+                finish=_word(item.get("finishReason")) or "unknown",
             )
             accounts = self._accounts(item)
             chunks += [chunk] if chunk is not None else []
@@ -284,6 +308,7 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         usage = item.get("usage")
         found = _usage(usage) if isinstance(usage, dict) else None
         cost = reported_cost(item.get("cost"), self._call)
+        self._costs += cost is not None
         return Chunk(usage=found, cost=cost) if found is not None or cost is not None else None
 
 
@@ -297,6 +322,13 @@ def _calls(tools: Any) -> list[dict[str, Any]] | None:
             function = {"name": tool["name"], "arguments": tool.get("input", tool.get("arguments", {}))}
             calls.append({"index": place, "id": tool.get("id"), "function": function})
     return calls
+
+
+def _word(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        message = "finishReason is not a word"
+        raise MalformedReply(message, status=200)
+    return value
 
 
 def _usage(usage: dict[str, Any]) -> Usage | None:

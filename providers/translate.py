@@ -189,13 +189,16 @@ def _reasoning(request: Request, dialect: Dialect, fields: Fields, changes: list
         _budget(effort, budget, limit, fields, changes)
         return True
     if budget is not None and effort is not None:
-        changes.append(Change("reasoning_budget", budget, None, "dropped", "only levels can be said here"))
+        why = "only levels can be said here, and the level says how much"
+        changes.append(Change("reasoning_budget", budget, None, "dropped", why))
     if effort is None:
         level = _level_for(budget or 0)
         wire = levels.levels[level] if levels is not None and levels.levels is not None else None
         how = "nearest" if wire is not None else "dropped"
         why = f"there is no budget here; level {level} is the nearest" if wire else "there is no word for it here"
         changes.append(Change("reasoning_budget", budget, _shown(wire), how, why))  # type: ignore[arg-type]  # one of two literals
+        if wire is None:  # a budget asks for reasoning too, and that binds
+            changes.append(Change("reasoning_effort", "on", None, "dropped", why))
         _put_all(fields, wire)
         return True if wire is not None else None
     return _level(request, effort, levels, dialect, fields, changes)
@@ -305,7 +308,8 @@ def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], chan
             count = sum(1 for message in messages for part in message.media if isinstance(part, Image) is kind)
             if count:
                 why = f"the model reads no {name} here"
-                changes.append(Change("messages", f"{count} {name}", None, "dropped", why))
+                asked = name[:-1] if count == 1 else name
+                changes.append(Change("messages", f"{count} {asked}", None, "dropped", why))
 
 
 def _details(messages: tuple[Message, ...], word: Word, changes: list[Change]) -> None:

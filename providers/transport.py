@@ -15,7 +15,7 @@ import errno
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
@@ -106,18 +106,37 @@ class Transport:
             headers = {name: value.replace(MASK, secret) if MASK in value else value for name, value in headers.items()}
         else:
             headers = {name: value for name, value in headers.items() if MASK not in value}
+        session, timeout = self._connected(), self._timeout(connect)
+        sent = _Sent()
         try:
-            raw = await self._connected().request(
-                http.method,
-                http.url,
-                data=http.body,
-                headers=headers,
-                timeout=self._timeout(connect),
-                allow_redirects=False,
-            )
+            try:
+                return Response(await self._request(session, http, headers, timeout, sent))
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # A kept-alive connection that the provider had closed meanwhile: nothing has happened yet, so the
+                # request is sent once more, on a connection of its own.
+                if not sent.reused or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+            return Response(await self._request(session, http, headers, timeout, _Sent()))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _request_failure(error) from None
-        return Response(raw)
+
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        http: HttpRequest,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own record of limits, not a number of seconds
+        sent: _Sent,
+    ) -> aiohttp.ClientResponse:
+        return await session.request(
+            http.method,
+            http.url,
+            data=http.body,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            trace_request_ctx=sent,
+        )
 
     def leave(self, response: Response, *, whole: bool) -> None:
         """Give *response* back. *whole*: all that matters was read, and the connection may be used again.
@@ -143,6 +162,7 @@ class Transport:
                 timeout=_NO_TIMEOUT,
                 trust_env=False,
                 headers={"User-Agent": self._user_agent},
+                trace_configs=[_tracing()],
             )
         elif self._loop is not loop:
             message = "this router belongs to another event loop: open one in each loop, and close it there"
@@ -156,6 +176,22 @@ class Transport:
                 total=None, connect=connect, sock_connect=connect, sock_read=None, ceil_threshold=1e9
             )
         return found
+
+
+class _Sent(SimpleNamespace):
+    """What is known of one sending: whether its connection had been used before."""
+
+    reused: bool = False
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(_on_reuse)
+    return config
+
+
+async def _on_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+    context.trace_request_ctx.reused = True
 
 
 async def _drain(response: Response) -> None:

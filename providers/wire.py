@@ -83,6 +83,11 @@ class Reader(Protocol):
     closed: bool
     """True when the provider itself has said that this is the end (`[DONE]`)."""
 
+    @property
+    def awaits_cost(self) -> bool:
+        """True while the cost is still to come and may come even after the end."""
+        ...
+
     def event(self, data: str) -> list[Chunk] | Poll:
         """The chunks that one server-sent event's data means; or that the answer is to be fetched instead."""
         ...

@@ -263,8 +263,7 @@ class Delivery:
 
     @property
     def _request_id(self) -> str | None:
-        headers = self._exchange.headers if self._exchange is not None else {}
-        return headers.get("x-request-id") or headers.get("x-inference-id")
+        return self._exchange.request_id if self._exchange is not None else None
 
     def _usage(self) -> Usage:
         return estimate.usage_or_estimate(self._folder.usage or Usage(), self._run.plan.request,

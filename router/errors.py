@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from router.plan import Plan
 
 __all__ = [
+    "AnswersDisagree",
     "AuthenticationFailed",
     "BadRequest",
     "BrokenReply",
@@ -57,6 +58,7 @@ __all__ = [
     "ConfigError",
     "ConnectionFailed",
     "ContentBlocked",
+    "ContinuationRejected",
     "ContextLengthExceeded",
     "CredentialFailed",
     "DeadlineExceeded",
@@ -108,7 +110,7 @@ class NoDeployment(RouterError):
 
 
 def _lines(attempts: Sequence[Attempt]) -> str:
-    return "\n".join(f"  {attempt.deployment}: {attempt.why or attempt.outcome}" for attempt in attempts)
+    return "\n".join(f"  {attempt.why or f'{attempt.deployment}: {attempt.outcome}'}" for attempt in attempts)
 
 
 class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
@@ -137,6 +139,23 @@ class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
         """Seconds after which the first of the deployments said that it can be asked again."""
         waits = [wait for error in self.exceptions if (wait := getattr(error, "retry_after", None)) is not None]
         return min(waits) if waits else None
+
+
+class AnswersDisagree(ProviderError):
+    """Another deployment's answer is not the one that the caller has begun to read; it was left at once."""
+
+    here = False
+    elsewhere = False
+    blames = "nobody"
+    billed = True
+    advice = "set on_interruption: restart where a consumer can begin again"
+
+
+class ContinuationRejected(ProviderError):
+    """The deployment would not go on from the text delivered so far; that says nothing about the request itself."""
+
+    here = False
+    blames = "nobody"
 
 
 class Resting(ProviderError):

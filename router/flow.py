@@ -15,8 +15,8 @@ from providers.errors import CallerFault, ProviderError
 from providers.types import Chunk, Completion, Folder, Request, Seam
 from router import estimate
 from router.delivery import Delivery
-from router.errors import DeadlineExceeded, RouterError, StreamInterrupted
-from router.recovery import ContinuationRejected, Splice, continuing, mendable
+from router.errors import ContinuationRejected, DeadlineExceeded, RouterError, StreamInterrupted
+from router.recovery import Splice, continuing, mendable
 
 if TYPE_CHECKING:
     from router.delivery import Shell

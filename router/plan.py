@@ -239,7 +239,8 @@ class _Walk:
         try:
             call = self._call(endpoint)
         except Untranslatable as error:
-            return Excluded(name, str(error))
+            bad = forbidden(error.changes, self._fidelity)
+            return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
         if bad := forbidden(call.changes, self._fidelity):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
         if endpoint.context is not None and tokens * (1 - estimate.MARGIN) > endpoint.context:

@@ -15,29 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from providers.client import encode
-from providers.errors import ProviderError
 from providers.types import Chunk, Completion, Message, Request, Seam
 from providers.wire import Call, HttpRequest
-
-__all__ = ["AnswersDisagree", "ContinuationRejected", "Seam", "Splice", "continuing", "mendable"]
-
-
-class AnswersDisagree(ProviderError):
-    """Another deployment's answer is not the one that the caller has begun to read; it was left at once."""
-
-    here = False
-    elsewhere = False
-    blames = "nobody"
-    billed = True
-    advice = "set on_interruption: restart where a consumer can begin again"
-
-
-class ContinuationRejected(ProviderError):
-    """The deployment would not go on from the text delivered so far; that says nothing about the request itself."""
-
-    here = False
-    blames = "nobody"
-
+from router.errors import AnswersDisagree
 
 def mendable(delivered: Completion, request: Request) -> str | None:
     """Why an answer that broke after *delivered* cannot be mended by splicing; None if it can."""

@@ -24,6 +24,7 @@ BUG = 70  # ours: EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 BROKEN_PIPE = 141  # 128 + SIGPIPE: whoever read our output has seen enough
 
+_SILENCE = logging.NullHandler()  # what the log would say, the output says
 _USE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")  # one without a default
 
 FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
@@ -44,7 +45,7 @@ class Failure(Exception):
 
 def guarded(run: Callable[[], Any]) -> int:
     """The exit code of *run*, whatever happens in it; errors are said on stderr."""
-    logging.getLogger("router").addHandler(logging.NullHandler())  # what the log would say, the output says
+    logging.getLogger("router").addHandler(_SILENCE)
     try:
         code = run()
         sys.stdout.flush()

@@ -262,7 +262,14 @@ SCHEMA = {
 NO_FORMAT = dropped("response_format", out=True)
 for wanted in ({"type": "text"}, {"type": "json_object"}):
     said = says("response_format", wanted)
-    case(wanted["type"], {"response_format": wanted}, said, NOTHING if wanted["type"] == "text" else NO_FORMAT, said, said)
+    case(
+        wanted["type"],
+        {"response_format": wanted},
+        said,
+        NOTHING if wanted["type"] == "text" else NO_FORMAT,
+        said,
+        said,
+    )
 SAID = says("response_format", SCHEMA)
 OFF = Sent({"response_format": SCHEMA, "thinking": False})  # an error there if both are on
 case("json_schema", {"response_format": SCHEMA}, OFF, NO_FORMAT, SAID, SAID)

@@ -6,8 +6,7 @@ changes on the answer with those of the plan; the answer with what the emulated 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,14 +14,23 @@ import pytest
 from providers.types import Change, Chunk
 from router import Completion, Router
 from router.errors import NoDeployment
-from router.lab import Answer, Emulator, emulate_all
+from router.lab import Answer, Emulator, ToolCall, emulate_all
 from tests.parameters.table import CASES, MODELS, PROVIDERS, Case, Changes, Provider
 
 TEXT = "It is 391."
 THOUGHT = "17 * 23 = 391."
 QUESTION = [{"role": "user", "content": "17 * 23?"}]
 
-INTEGERS = ("max_tokens", "max_completion_tokens", "maxTokens", "top_k", "topK", "seed", "numberResults", "top_logprobs")
+INTEGERS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "maxTokens",
+    "top_k",
+    "topK",
+    "seed",
+    "numberResults",
+    "top_logprobs",
+)
 # What is on the wire of a request that asks for nothing.
 BARE: Mapping[Provider, Mapping[str, Any]] = {
     "mixlayer": {"model": "qwen/qwen3.5-27b"},
@@ -49,18 +57,6 @@ DEFAULTS: Mapping[Provider, Changes] = {
     "empiriolabs": (("max_tokens", "defaulted", 4096), ("reasoning_effort", "defaulted", "medium")),
     "aiml": (("reasoning_effort", "defaulted", "on"),),
 }
-
-
-@asynccontextmanager
-async def world(**source: Any) -> AsyncIterator[tuple[Router, dict[str, Emulator]]]:
-    """A router over the emulators of the four providers."""
-    async with emulate_all(api_key="sk-emulated") as running:
-        providers = {
-            name: {"base_url": one.base_url, "api_key": "sk-emulated"} | source.pop(name, {})
-            for name, one in running.items()
-        }
-        async with Router.open({"providers": providers, **source}, environ={}) as router:
-            yield router, running
 
 
 def flat(body: Any, path: str = "") -> dict[str, Any]:
@@ -165,12 +161,12 @@ def same(one: Completion, other: Completion) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_parameter_arrives_as_the_pages_say(case):
+async def test_a_parameter_arrives_as_the_pages_say(case, lab):
     """At all four providers, streamed and whole, the wire, the changes and the answer are right."""
     found: list[str] = []
-    async with world() as (router, running):
+    async with lab.router() as router:
         for provider in PROVIDERS:
-            emulator = running[provider]
+            emulator = lab.emulators[provider]
             emulator.reply(Answer(TEXT, THOUGHT))
             request = {"model": MODELS[provider], "messages": QUESTION, **case.fields, "fidelity": "best_effort"}
             answers = []
@@ -192,10 +188,10 @@ async def test_a_parameter_arrives_as_the_pages_say(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_a_provider_cannot_keep_excludes_it(case):
+async def test_what_a_provider_cannot_keep_excludes_it(case, lab):
     """By default a binding parameter that would be lost leaves the deployment out, and nothing is sent there."""
     found = []
-    async with world() as (router, running):
+    async with lab.router() as router:
         for provider in PROVIDERS:
             request = {"model": MODELS[provider], "messages": QUESTION, **case.fields}
             for stream in (False, True):
@@ -210,18 +206,18 @@ async def test_what_a_provider_cannot_keep_excludes_it(case):
                     named = [param in excluded.why for param, *_ in said.changes]
                     if MODELS[provider] not in str(caught.value) or True not in named:
                         found.append(f"{provider}: {caught.value}")
-        found += [f"{name} was asked" for name, emulator in running.items() if emulator.requests]
 
     assert [] == found
+    assert [] == lab.arrived()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
-async def test_nothing_asked_is_nothing_sent(provider, stream):
+async def test_nothing_asked_is_nothing_sent(provider, stream, lab):
     """What is absent stays absent, and what the provider will do on its own is reported as such."""
-    async with world() as (router, running):
+    async with lab.router() as router:
         answer = await ask(router, {"model": MODELS[provider], "messages": QUESTION}, stream=stream)
-        wire = task_or_body(running[provider])
+        wire = task_or_body(lab.emulators[provider])
 
     wanted = {**BARE[provider], **(STREAMED[provider] if stream else {})}
     assert QUESTION == wire.pop("messages")
@@ -235,17 +231,17 @@ async def test_nothing_asked_is_nothing_sent(provider, stream):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_none_is_not_asked(provider):
+async def test_none_is_not_asked(provider, lab):
     """Every optional field as None is the same request as without it."""
     names = (
         "reasoning_effort reasoning_budget max_tokens temperature top_p top_k min_p presence_penalty frequency_penalty"
         " repetition_penalty stop seed n logprobs top_logprobs logit_bias tools tool_choice parallel_tool_calls"
         " response_format user extra fidelity thinking enable_thinking thinking_budget max_completion_tokens"
     )
-    async with world() as (router, running):
+    async with lab.router() as router:
         await router.complete({"model": MODELS[provider], "messages": QUESTION})
         await router.complete({"model": MODELS[provider], "messages": QUESTION, **dict.fromkeys(names.split())})
-        first, second = (request.body for request in running[provider].requests)
+        first, second = (request.body for request in lab.emulators[provider].requests)
 
     for body in (first, second):
         if isinstance(body, list):
@@ -264,18 +260,20 @@ VIDEO = {"type": "video_url", "video_url": {"url": FILM}}
 LOOK = {"type": "text", "text": "Look."}
 
 
-async def sent(provider: Provider, *, stream: bool = False, **fields: Any) -> tuple[dict[str, Any], Completion]:
-    async with world() as (router, running):
+async def sent(
+    lab: Any, provider: Provider, *, stream: bool = False, **fields: Any
+) -> tuple[dict[str, Any], Completion]:
+    async with lab.router() as router:
         answer = await ask(router, {"model": MODELS[provider], **fields}, stream=stream)
-        return task_or_body(running[provider]), answer
+    return task_or_body(lab.emulators[provider]), answer
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 @pytest.mark.parametrize("role", ["system", "developer"])
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_a_system_message_is_said_where_the_provider_reads_it(provider, role, stream):
+async def test_a_system_message_is_said_where_the_provider_reads_it(provider, role, stream, lab):
     """As a message, or in Runware's `settings.systemPrompt`; nothing has changed by that."""
-    wire, answer = await sent(provider, messages=[{**SYSTEM, "role": role}, USER], stream=stream)
+    wire, answer = await sent(lab, provider, messages=[{**SYSTEM, "role": role}, USER], stream=stream)
 
     if provider == "runware":
         assert ("Be brief.", [USER]) == (wire["settings.systemPrompt"], wire["messages"])
@@ -286,36 +284,36 @@ async def test_a_system_message_is_said_where_the_provider_reads_it(provider, ro
 
 
 @pytest.mark.parametrize("length", [1, 131072])
-async def test_runware_s_system_prompt_at_its_edges(length):
+async def test_runware_s_system_prompt_at_its_edges(length, lab):
     """1 to 131,072 characters."""
     text = "ä" * length
-    wire, _ = await sent("runware", messages=[{"role": "system", "content": text}, USER])
+    wire, _ = await sent(lab, "runware", messages=[{"role": "system", "content": text}, USER])
 
     assert text == wire["settings.systemPrompt"]
 
 
-async def test_a_system_prompt_that_is_too_long_for_runware_is_not_cut():
+async def test_a_system_prompt_that_is_too_long_for_runware_is_not_cut(lab):
     """One character more, and the deployment is out."""
     messages = [{"role": "system", "content": "a" * 131073}, USER]
-    async with world() as (router, running):
+    async with lab.router() as router:
         with pytest.raises(NoDeployment, match="131072"):
             await router.complete({"model": MODELS["runware"], "messages": messages, "fidelity": "best_effort"})
 
-        assert [] == running["runware"].requests
+        assert [] == lab.emulators["runware"].requests
 
 
-async def test_an_empty_system_message_is_no_system_prompt():
+async def test_an_empty_system_message_is_no_system_prompt(lab):
     """At least one character: an empty one is left out."""
-    wire, _ = await sent("runware", messages=[{"role": "system", "content": ""}, USER])
+    wire, _ = await sent(lab, "runware", messages=[{"role": "system", "content": ""}, USER])
 
     assert "settings.systemPrompt" not in wire
 
 
-async def test_system_messages_amid_the_conversation_move_and_that_is_reported():
+async def test_system_messages_amid_the_conversation_move_and_that_is_reported(lab):
     """Runware has one place for all of them; the last one too, as long as the last turn is the user's."""
     late = {"role": "system", "content": "In German."}
     for messages in ([SYSTEM, USER, {"role": "assistant", "content": "Hi"}, late, USER], [SYSTEM, USER, late]):
-        wire, answer = await sent("runware", messages=messages)
+        wire, answer = await sent(lab, "runware", messages=messages)
 
         assert "Be brief.\n\nIn German." == wire["settings.systemPrompt"]
         assert "system" not in [message["role"] for message in wire["messages"]]
@@ -324,70 +322,68 @@ async def test_system_messages_amid_the_conversation_move_and_that_is_reported()
 
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 @pytest.mark.parametrize(("part", "plural"), [(IMAGE, "images"), (VIDEO, "videos")], ids=["image", "video"])
-async def test_media_go_where_the_provider_reads_them(part, plural, stream):
+async def test_media_go_where_the_provider_reads_them(part, plural, stream, lab):
     """Runware's task-level `inputs`, EmpirioLabs' and AIML's content parts; Mixlayer's page has none: excluded."""
     messages = [{"role": "user", "content": [LOOK, part]}]
-    task, _ = await sent("runware", messages=messages, stream=stream)
-    parts, _ = await sent("empiriolabs", messages=messages, stream=stream)
+    task, _ = await sent(lab, "runware", messages=messages, stream=stream)
+    parts, _ = await sent(lab, "empiriolabs", messages=messages, stream=stream)
 
     assert ([PICTURE] if part is IMAGE else [FILM]) == task[f"inputs.{plural}"]
     assert [{"role": "user", "content": "Look."}] == task["messages"]
     assert messages == parts["messages"]
     if part is IMAGE:  # a video too, by the issue's table; the emulator knows only what AIML's schema lists
-        parts, _ = await sent("aiml", messages=messages, stream=stream)
+        parts, _ = await sent(lab, "aiml", messages=messages, stream=stream)
         assert messages == parts["messages"]
-    async with world() as (router, running):
+    async with lab.router() as router:
         with pytest.raises(NoDeployment, match=plural):
             await ask(router, {"model": MODELS["mixlayer"], "messages": messages}, stream=stream)
-        assert [] == running["mixlayer"].requests
+        assert [] == lab.emulators["mixlayer"].requests
 
 
-async def test_aiml_is_told_of_a_video_in_a_content_part():
+async def test_aiml_is_told_of_a_video_in_a_content_part(lab):
     """The issue's table; no emulator is asked, because AIML's published schema lists pictures only."""
     messages = [{"role": "user", "content": [LOOK, VIDEO]}]
-    async with world() as (router, _):
+    async with lab.router() as router:
         (candidate,) = router.plan({"model": MODELS["aiml"], "messages": messages}).candidates
 
     assert messages == candidate.call.http.json["messages"]
 
 
-async def test_a_picture_of_an_earlier_turn_is_said_to_stand_apart():
+async def test_a_picture_of_an_earlier_turn_is_said_to_stand_apart(lab):
     """Runware ties no picture to a message."""
     messages = [{"role": "user", "content": [LOOK, IMAGE]}, {"role": "assistant", "content": "A cat."}, USER]
-    wire, answer = await sent("runware", messages=messages)
+    wire, answer = await sent(lab, "runware", messages=messages)
 
     assert [PICTURE] == wire["inputs.images"]
     assert [("messages", "emulated")] == [(param, how) for param, how, _ in asked(answer.changes)]
 
 
 @pytest.mark.parametrize("provider", ["empiriolabs", "aiml"])
-async def test_a_detail_that_only_mixlayer_knows_is_not_sent_to_others(provider):
+async def test_a_detail_that_only_mixlayer_knows_is_not_sent_to_others(provider, lab):
     """`original` is in the canonical request, and refused by these two: so it is translated, and reported."""
     part = {"type": "image_url", "image_url": {"url": PICTURE, "detail": "original"}}
-    wire, answer = await sent(provider, messages=[{"role": "user", "content": [LOOK, part]}])
+    wire, answer = await sent(lab, provider, messages=[{"role": "user", "content": [LOOK, part]}])
 
     assert "original" != wire["messages"][0]["content"][1]["image_url"].get("detail")
     assert ["messages"] == [param for param, *_ in asked(answer.changes)]
 
 
-async def test_what_runware_cannot_say_of_a_message_is_reported():
+async def test_what_runware_cannot_say_of_a_message_is_reported(lab):
     """A detail of a picture and the name of a speaker have no place in a task."""
     part = {"type": "image_url", "image_url": {"url": PICTURE, "detail": "low"}}
-    _, detail = await sent("runware", messages=[{"role": "user", "content": [LOOK, part]}])
-    _, name = await sent("runware", messages=[{**USER, "name": "Ada"}])
+    _, detail = await sent(lab, "runware", messages=[{"role": "user", "content": [LOOK, part]}])
+    _, name = await sent(lab, "runware", messages=[{**USER, "name": "Ada"}])
 
     assert ["messages"] == [param for param, *_ in asked(detail.changes)]
     assert ["messages"] == [param for param, *_ in asked(name.changes)]
 
 
 @pytest.mark.parametrize("provider", ["mixlayer", "empiriolabs", "aiml"])
-async def test_a_message_left_empty_by_what_was_dropped_is_not_sent(provider):
+async def test_a_message_left_empty_by_what_was_dropped_is_not_sent(provider, lab):
     """A turn that was only a picture, at a model that reads none: nothing is better than an empty list of parts."""
     messages = [{"role": "user", "content": [IMAGE]}]
-    async with world(models={"blind": {"deployments": [{"provider": provider, "model": "m", "input": ["text"]}]}}) as (
-        router,
-        _,
-    ):
+    blind = {"blind": {"deployments": [{"provider": provider, "model": "m", "input": ["text"]}]}}
+    async with lab.router(lab.load(source={"models": blind})) as router:
         request = {"model": f"{provider}/blind", "messages": messages, "fidelity": "best_effort"}
         plan = router.plan(request)
 
@@ -405,16 +401,14 @@ TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"
 
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 @pytest.mark.parametrize("provider", ["mixlayer", "empiriolabs", "aiml"])
-async def test_a_conversation_with_tools(provider, stream):
+async def test_a_conversation_with_tools(provider, stream, lab):
     """Calls and results arrive in OpenAI's shape, and a call comes back as one, streamed or whole."""
-    async with world() as (router, running):
+    async with lab.router() as router:
         call = {"id": "c2", "name": "get_weather", "arguments": '{"city": "Y"}'}
-        from router.lab import ToolCall
-
-        running[provider].reply(Answer(reasoning_content=THOUGHT, tool_calls=(ToolCall(**call),)))
+        lab.emulators[provider].reply(Answer(reasoning_content=THOUGHT, tool_calls=(ToolCall(**call),)))
         request = {"model": MODELS[provider], "messages": [USER, CALL, RESULT], "tools": [TOOL]}
         answer = await ask(router, request, stream=stream)
-        wire = task_or_body(running[provider])
+        wire = task_or_body(lab.emulators[provider])
         again = [*request["messages"], answer.message, {"role": "tool", "tool_call_id": "c2", "content": "7"}]
         await ask(router, {**request, "messages": again}, stream=stream)
 
@@ -425,52 +419,52 @@ async def test_a_conversation_with_tools(provider, stream):
     assert (None, THOUGHT, "tool_calls") == (answer.content or None, answer.reasoning_content, answer.finish_reason)
 
 
-async def test_a_conversation_with_tools_cannot_be_said_to_runware():
+async def test_a_conversation_with_tools_cannot_be_said_to_runware(lab):
     """Its page lists no tools: whatever the fidelity, the deployment is out."""
-    async with world() as (router, running):
+    async with lab.router() as router:
         request = {"model": MODELS["runware"], "messages": [USER, CALL, RESULT], "fidelity": "best_effort"}
         with pytest.raises(NoDeployment, match="tool"):
             await router.complete(request)
 
-        assert [] == running["runware"].requests
+        assert [] == lab.emulators["runware"].requests
 
 
 @pytest.mark.parametrize("provider", ["mixlayer", "empiriolabs", "aiml"])
-async def test_what_is_null_in_a_tool_is_not_said(provider):
+async def test_what_is_null_in_a_tool_is_not_said(provider, lab):
     """None means *not asked* in a tool and in a schema too; a provider reads null as a wrong type."""
     tool = {"type": "function", "function": {"name": "f", "description": None, "parameters": None, "strict": None}}
-    wire, _ = await sent(provider, messages=[USER], tools=[tool])
+    wire, _ = await sent(lab, provider, messages=[USER], tools=[tool])
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}, "description": None}}
-    schema, _ = await sent(provider, messages=[USER], response_format=form)
+    schema, _ = await sent(lab, provider, messages=[USER], response_format=form)
 
     assert [{"type": "function", "function": {"name": "f"}}] == wire["tools"]
     assert "description" not in schema["response_format"]["json_schema"]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_no_tools_are_no_tools(provider):
+async def test_no_tools_are_no_tools(provider, lab):
     """An empty list asks for nothing: it is left out (OpenAI's own API refuses one)."""
-    wire, answer = await sent(provider, messages=[USER], tools=[])
+    wire, answer = await sent(lab, provider, messages=[USER], tools=[])
 
     assert "tools" not in wire
     assert () == asked(answer.changes)
 
 
-async def test_earlier_reasoning_stays_here_and_that_is_reported():
+async def test_earlier_reasoning_stays_here_and_that_is_reported(lab):
     """No page asks for it back."""
     thinker = {"role": "assistant", "content": "Hi", "reasoning_content": "Hm."}
     for provider in PROVIDERS:
-        wire, answer = await sent(provider, messages=[USER, thinker, USER])
+        wire, answer = await sent(lab, provider, messages=[USER, thinker, USER])
 
         assert "Hm." not in str(wire)
         assert ["reasoning_content"] == [param for param, *_ in asked(answer.changes)]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_extra_goes_along_verbatim_and_takes_nothing_away(provider):
+async def test_extra_goes_along_verbatim_and_takes_nothing_away(provider, lab):
     """A field beside those that the request itself says, nested or not."""
     extra = {"settings": {"splitThinking": True}} if provider == "runware" else {"prediction": {"a": [1, None]}}
-    async with world() as (router, _):
+    async with lab.router() as router:
         request = {
             "model": MODELS[provider],
             "messages": [SYSTEM, USER],
@@ -488,9 +482,9 @@ async def test_extra_goes_along_verbatim_and_takes_nothing_away(provider):
         assert {"a": [1, None]} == wire["prediction"]
 
 
-async def test_a_very_large_number_is_itself():
+async def test_a_very_large_number_is_itself(lab):
     """Mixlayer's seed has no documented end: no digit is lost on the way."""
-    wire, _ = await sent("mixlayer", messages=[USER], seed=2**63 + 1, max_tokens=10**15)
+    wire, _ = await sent(lab, "mixlayer", messages=[USER], seed=2**63 + 1, max_tokens=10**15)
 
     assert (2**63 + 1, 10**15) == (wire["seed"], wire["max_completion_tokens"])
 
@@ -511,10 +505,10 @@ async def test_empiriolabs_reasoning_in_whichever_field(field, stream):
 
 @pytest.mark.parametrize("provider", ["empiriolabs", "aiml"])
 @pytest.mark.parametrize("top", [None, 2])
-async def test_log_probabilities_come_back(provider, top):
+async def test_log_probabilities_come_back(provider, top, lab):
     """Streamed in pieces or whole, they are the same."""
-    async with world() as (router, running):
-        running[provider].reply(Answer("a b c"))
+    async with lab.router() as router:
+        lab.emulators[provider].reply(Answer("a b c"))
         request = {"model": MODELS[provider], "messages": [USER], "logprobs": True, "top_logprobs": top}
         whole = await ask(router, request, stream=False)
         streamed = await ask(router, request, stream=True)
@@ -524,29 +518,27 @@ async def test_log_probabilities_come_back(provider, top):
     assert (top or 0) == len(whole.choices[0].logprobs["content"][0].get("top_logprobs") or [])
 
 
-async def test_results_of_runware_are_choices():
+async def test_results_of_runware_are_choices(lab):
     """Four at most, each its own seed."""
-    async with world() as (router, running):
-        running["runware"].reply([Answer("a"), Answer("b"), Answer("c"), Answer("d")])
+    async with lab.router() as router:
+        lab.emulators["runware"].reply([Answer("a"), Answer("b"), Answer("c"), Answer("d")])
         answer = await router.complete({"model": MODELS["runware"], "messages": [USER], "n": 4})
-        invoice = running["runware"].invoices[-1]
+        invoice = lab.emulators["runware"].invoices[-1]
 
     assert ["a", "b", "c", "d"] == [choice.content for choice in answer.choices]
     assert answer.cost.usd == pytest.approx(invoice.usd)
     assert answer.usage.completion_tokens == invoice.completion
 
 
-async def test_runware_delivered_later_is_the_same_answer():
+async def test_runware_delivered_later_is_the_same_answer(lab):
     """`async` with polling gives what `sync` gives, to a streaming caller too, and may say n there."""
-    async with world(runware={"delivery": "async", "polling": {"first": 0.001, "factor": 1, "longest": 0.01}}) as (
-        router,
-        running,
-    ):
-        running["runware"].reply([Answer(TEXT, THOUGHT), Answer("b", THOUGHT)])
+    later = {"delivery": "async", "polling": {"first": 0.001, "factor": 1, "longest": 0.01}}
+    async with lab.router(lab.load(runware=later)) as router:
+        lab.emulators["runware"].reply([Answer(TEXT, THOUGHT), Answer("b", THOUGHT)])
         request = {"model": MODELS["runware"], "messages": [USER]}
         answers = [await ask(router, request, stream=stream) for stream in (False, True)]
         two = await ask(router, {**request, "n": 2}, stream=False)
-        bodies = [received.body[0] for received in running["runware"].requests]
+        bodies = [received.body[0] for received in lab.emulators["runware"].requests]
 
     tasks = [body for body in bodies if body["taskType"] == "textInference"]
     assert ["async"] * 3 == [task["deliveryMethod"] for task in tasks]

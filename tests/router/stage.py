@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 from typing import Any
 
 from router import Router
+from router.config import Config, Deployment
 from router.events import AttemptEnded, Event, RequestEnded
 from router.lab import Answer, Emulator, emulate_all
+from router.load import load
 
 PROVIDERS = ("mixlayer", "runware", "empiriolabs", "aiml")
 MODELS = {
@@ -22,13 +26,14 @@ MODELS = {
     "empiriolabs": "empiriolabs/qwen3.5-4b",
     "aiml": "aiml/qwen3.6-35b-a3b",
 }
+PLACEHOLDER = "http://{}.test/v1"
 KEYS = {name: f"sk-{name}-canary-0123456789" for name in PROVIDERS}
 QUICK = {
     "attempts": 4,
     "attempts_per_deployment": 1,
     "backoff": {"initial": "5ms", "max": "10ms"},
-    "deadline": "5s",
-    "timeouts": {"connect": "1s", "headers": "150ms", "first_token": "250ms", "idle": "150ms"},
+    "deadline": "10s",
+    "timeouts": {"connect": "3s", "headers": "3s", "first_token": "3s", "idle": "3s"},
     "on_interruption": "error",
 }
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "17 * 23?"}]}
@@ -81,7 +86,7 @@ class Stage:
     def connections(self) -> int:
         """Connections of the router that are in use."""
         sessions = [transport._session for transport in self.router._transports.values()]
-        return sum(len(session.connector._acquired) for session in sessions if session and session.connector)  # type: ignore[attr-defined]
+        return sum(len(session.connector._acquired) for session in sessions if session and session.connector)
 
     async def ask(self, *, streaming: bool = False, **fields: Any) -> Heard:
         """Ask; a failure is kept, not raised."""
@@ -123,6 +128,25 @@ class Heard:
         return (self.answer.reasoning_content or "") if self.answer is not None else ""
 
 
+@cache
+def _loaded(written: str) -> Config:
+    """The configuration, read once: hundreds of tests differ in nothing but the emulators' ports."""
+    return load(json.loads(written), environ={})
+
+
+def _moved(config: Config, emulators: Mapping[str, Emulator]) -> Config:
+    """*config* with the emulators' addresses in place of the placeholders."""
+
+    def moved(deployment: Deployment) -> Deployment:
+        name, url = deployment.provider.name, deployment.endpoint.url
+        url = url.replace(PLACEHOLDER.format(name), emulators[name].base_url)
+        return replace(deployment, endpoint=replace(deployment.endpoint, url=url))
+
+    route = config.routes["chat"]
+    moved_route = replace(route, deployments=tuple(moved(deployment) for deployment in route.deployments))
+    return replace(config, routes={"chat": moved_route})
+
+
 @asynccontextmanager
 async def stage(
     *names: str,
@@ -135,18 +159,19 @@ async def stage(
     async with emulate_all(names=names, switches=switches) as emulators:
         for name, emulator in emulators.items():
             emulator.reply(Answer(TEXT.format(name=name), THOUGHT))
-        config = {
+        written = {
             "providers": {
-                name: {"base_url": emulator.base_url, "api_key": KEYS[name], **(providers or {}).get(name, {})}
-                for name, emulator in emulators.items()
+                name: {"base_url": PLACEHOLDER.format(name), "api_key": KEYS[name], **(providers or {}).get(name, {})}
+                for name in names
             },
             "routes": {"chat": {"deployments": [MODELS[name] for name in names], "policy": "quick"}},
             "policies": {"quick": {**QUICK, **(policy or {})}},
         }
         if "runware" in names:
-            config["providers"]["runware"].setdefault("polling", {"first": 0.02, "factor": 1.2, "longest": 0.05})
+            written["providers"]["runware"].setdefault("polling", {"first": 0.02, "factor": 1.2, "longest": 0.05})
+        config = _moved(_loaded(json.dumps(written)), emulators)
         events: list[Event] = []
-        async with Router.open(config, environ={}, hooks=[events.append, *hooks], rng=Random(7)) as router:
+        async with Router(config, hooks=[events.append, *hooks], rng=Random(7)) as router:
             yield Stage(router, emulators, events)
 
 
@@ -154,6 +179,6 @@ async def soon(condition: Any, within: float = 0.1) -> bool:
     """Whether *condition* comes true within so many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
                 await asyncio.sleep(0.002)
     return bool(condition())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ GARBAGE = {
     "half a header": HEAD[:30],
     "NUL in a header": HEAD + b"X-Nul: a\x00b\r\nContent-Length: 2\r\n\r\n{}",
 }
-NOT_AN_ANSWER = {
+NOT_AN_ANSWER: dict[str, str | bytes] = {
     "truncated JSON": '{"choices": [{"message": {"con',
     "array": "[]",
     "string": '"hello"',
@@ -67,9 +68,9 @@ NOT_AN_ANSWER = {
 }
 
 # What makes the next deployment serve: the fault, and the outcome that its attempt must have.
-BOTH_WAYS = {
+VARIANTS = {
     **{f"status {code}": (Fault.status(code), outcome) for code, outcome in {
-        401: "AuthenticationFailed", 402: "OutOfCredit", 403: "PermissionDenied", 404: "ModelNotFound",
+        401: "AuthenticationFailed", 402: "OutOfCredit", 403: None, 404: "ModelNotFound",
         405: "ModelNotFound", 406: None, 408: "UpstreamTimeout", 409: "ServerError", 410: "ModelNotFound", 415: None,
         425: "ServerError", 429: "RateLimited", 500: "ServerError", 501: "ModelNotFound", 502: "ServerError",
         503: "Overloaded", 504: "UpstreamTimeout", 520: "ServerError", 524: "UpstreamTimeout", 529: "Overloaded",
@@ -80,6 +81,8 @@ BOTH_WAYS = {
     **{f"garbage: {what}": (Fault.garbage(raw), None) for what, raw in GARBAGE.items()},
     **{f"200 with {what}": (Fault.status(200, {"Content-Type": "application/json"}, body), None)
        for what, body in NOT_AN_ANSWER.items()},
+}  # fmt: skip
+BOTH_WAYS = {
     "rate limited": (Fault.rate_limited(), "RateLimited"),
     "out of credit": (Fault.out_of_credit(), "OutOfCredit"),
     "bad key": (Fault.bad_key(), "AuthenticationFailed"),
@@ -92,13 +95,19 @@ BOTH_WAYS = {
     "rate limit in 200": (Fault.error_in_200("rate_limit_exceeded"), None),
     "204": (Fault.status(204), "EmptyReply"),
     "html error page": (Fault.status(502, body="<html><h1>Bad Gateway</h1></html>"), "ServerError"),
-    "a body that lies": (Fault.status(503, body={"error": {"message": "no", "type": "invalid_request_error"}}), "Overloaded"),
+    "a body that lies": (
+        Fault.status(503, body={"error": {"message": "no", "type": "invalid_request_error"}}),
+        "Overloaded",
+    ),
     "refuse": (Fault.refuse(), "ConnectionFailed"),
     "reset": (Fault.reset(), "ConnectionFailed"),
+    "garbage": (Fault.garbage(), "ProtocolViolation"),
+    "redirect": (Fault.redirect("http://127.0.0.1:1/"), "ProtocolViolation"),
+    "503": (Fault.status(503), "Overloaded"),
     "html_200": (Fault.html_200(), "ProtocolViolation"),
     "empty_200": (Fault.empty_200(), "EmptyReply"),
     "lost_response": (Fault.lost_response(), "ConnectionFailed"),
-}  # fmt: skip
+}
 WHOLE_ONLY = {
     "truncate_body": (Fault.truncate_body(30), "TruncatedReply"),
     "body_reset": (Fault.body_reset(), "TruncatedReply"),
@@ -117,7 +126,7 @@ BEFORE_THE_COMMIT = {
     "an event of rubbish": (Fault.error_event(0, b'{"choices": 5, "data": 5, "delta": 5}', done=True), None),
 }
 # These take a time limit to notice.
-SLOW = {
+SLOW: dict[str, tuple[Fault, tuple[bool, ...]]] = {
     "silence": (Fault.silence(), (WHOLE, STREAMED)),
     "interim_forever": (Fault.interim_forever(), (WHOLE, STREAMED)),
     "slow_headers": (Fault.slow_headers(2), (WHOLE, STREAMED)),
@@ -140,9 +149,8 @@ AFTER_THE_COMMIT = {
     "comments_forever": Fault.comments_forever(after=4),
 }
 # These change nothing that a caller would notice.
-HARMLESS = {
-    "no_finish": (Fault.no_finish(), (WHOLE, STREAMED)),
-    "drop_after": (Fault.drop_after(), (WHOLE, STREAMED)),
+HARMLESS: dict[str, tuple[Fault, tuple[bool, ...]]] = {
+    "no_finish": (Fault.no_finish(), (WHOLE,)),
     "trickle": (Fault.trickle(64, 0.001), (WHOLE, STREAMED)),
     "usage_missing": (Fault.usage_missing(), (WHOLE, STREAMED)),
     "json_instead_of_stream": (Fault.json_instead_of_stream(), (STREAMED,)),
@@ -152,14 +160,20 @@ HARMLESS = {
     "framing cr": (Fault.framing("\r"), (STREAMED,)),
     "framing bom": (Fault.framing(bom=True), (STREAMED,)),
 }
-CALLERS = {"content_policy", "think_in_content", "answer_in_reasoning", "duplicate_event"}  # tests of their own below
+ELSEWHERE = {
+    "content_policy",
+    "drop_after",
+    "think_in_content",
+    "answer_in_reasoning",
+    "duplicate_event",
+}  # tests of their own below
 
 
 def text(name: str) -> str:
     return TEXT.format(name=name)
 
 
-def table(cases, streaming=None):
+def table(cases):
     """Parameters `fault, outcome`, named as in *cases*."""
     return pytest.mark.parametrize(("fault", "outcome"), cases.values(), ids=cases)
 
@@ -196,6 +210,20 @@ async def test_the_next_deployment_serves(name, streaming, fault, outcome):
     await served_by_the_next(name, fault, outcome, streaming)
 
 
+@pytest.mark.parametrize("name", ["mixlayer", "runware", "aiml"])  # both wire protocols, and rows of its own
+@table(VARIANTS)
+async def test_the_next_deployment_serves_for_every_variant(name, fault, outcome):
+    """Every status, every rubbish, every body that is no answer."""
+    await served_by_the_next(name, fault, outcome, WHOLE)
+
+
+@pytest.mark.parametrize("name", ["mixlayer", "runware"])  # one for each wire protocol
+@table(VARIANTS)
+async def test_the_next_deployment_serves_for_every_variant_streamed(name, fault, outcome):
+    """The same in place of a stream."""
+    await served_by_the_next(name, fault, outcome, STREAMED)
+
+
 @every
 @table(WHOLE_ONLY)
 async def test_the_next_deployment_serves_a_whole_answer(name, fault, outcome):
@@ -211,7 +239,9 @@ async def test_the_next_deployment_serves_a_stream(name, fault, outcome):
 
 
 @pytest.mark.parametrize("name", ["mixlayer", "empiriolabs", "aiml"])
-@pytest.mark.parametrize("fault", [Fault.cut_after(1), Fault.reset_after(1), Fault.error_event(1)], ids=lambda f: f.kind)
+@pytest.mark.parametrize(
+    "fault", [Fault.cut_after(1), Fault.reset_after(1), Fault.error_event(1)], ids=lambda f: f.kind
+)
 async def test_a_role_only_event_does_not_commit(name, fault):
     """The first event of these three providers says who speaks, and nothing else."""
     async with stage(name) as on:
@@ -240,8 +270,8 @@ async def test_the_next_deployment_serves_when_the_first_is_silent(name, fault, 
 
 def test_every_fault_is_in_a_table():
     """A new fault of the lab must say here what it does to a request."""
-    tables = [BOTH_WAYS, WHOLE_ONLY, BEFORE_THE_COMMIT, SLOW, HARMLESS]
-    kinds = {fault.kind for table in tables for fault, _ in table.values()} | CALLERS | {"words"}
+    tables: list[dict[str, tuple[Fault, Any]]] = [BOTH_WAYS, WHOLE_ONLY, BEFORE_THE_COMMIT, dict(SLOW), dict(HARMLESS)]
+    kinds = {fault.kind for table in tables for fault, _ in table.values()} | ELSEWHERE | {"words"}
     named = {getattr(Fault, name).__name__ for name in Fault.names()}
     words = {"rate_limited", "out_of_credit", "bad_key", "server_error", "overloaded", "gateway_timeout", "model_gone"}
 
@@ -273,7 +303,8 @@ async def test_what_is_merely_odd_is_an_answer(name, fault, streaming):
 @pytest.mark.parametrize("fault", AFTER_THE_COMMIT.values(), ids=AFTER_THE_COMMIT)
 async def test_after_the_commit_nothing_is_replayed(name, fault):
     """The stream breaks visibly; what was delivered is exactly what `.partial` holds; nobody else is asked."""
-    async with stage(name, NEXT[name], policy={"attempts_per_deployment": 2}) as on:
+    policy = {"attempts_per_deployment": 2, "timeouts": {"headers": "3s", "idle": "100ms"}}
+    async with stage(name, NEXT[name], policy=policy) as on:
         on.first.fail(fault)
         heard = await on.ask(streaming=True)
 
@@ -293,6 +324,20 @@ async def test_after_the_commit_nothing_is_replayed(name, fault):
         assert 1 == len(on.ends)
         assert "success" != on.ends[0].outcome
         assert [0, 0] == on.loads
+
+
+async def test_a_stream_without_finish_reason_needs_its_done():
+    """`[DONE]` alone is an end, and the reason is then unknown; neither is a truncated answer."""
+    async with stage("mixlayer", "aiml", switches={"aiml": {"done": False}}) as on:
+        on.first.fail(Fault.no_finish())
+        ended = await on.ask(streaming=True)
+        on.first.fail(Fault.server_error())
+        on.second.fail(Fault.no_finish())
+        cut = await on.ask(streaming=True)
+
+        assert (None, "unknown") == (ended.error, ended.answer.finish_reason)
+        assert isinstance(cut.error, StreamInterrupted)
+        assert text("aiml") == cut.content == cut.error.partial.content
 
 
 async def test_a_duplicate_event_is_delivered_as_it_came():
@@ -376,7 +421,9 @@ async def test_runware_a_validation_error_inside_200_is_the_callers(streaming):
 
 
 @both
-@pytest.mark.parametrize("code", ["timeoutProvider", "providerTimeout", "noAvailableServer", "rateLimit", "modelNotReady"])
+@pytest.mark.parametrize(
+    "code", ["timeoutProvider", "providerTimeout", "noAvailableServer", "rateLimit", "modelNotReady"]
+)
 async def test_runware_its_own_trouble_inside_200_fails_over(streaming, code):
     """`timeoutProvider` has a small t, and the vendor's own SDKs miss it."""
     await served_by_the_next("runware", Fault.error_in_200(code), None, streaming)
@@ -421,7 +468,9 @@ async def test_runware_a_lost_response_is_fetched_not_paid_twice(streaming, in_2
 @pytest.mark.parametrize("envelope", ["error", "errors"])
 async def test_runware_a_conflict_never_reaches_the_caller(streaming, envelope):
     """Not even where the task is known and its answer does not come: that is a time-out of ours."""
-    body = {"errors": [{"code": "conflictTaskUUID", "message": "already used", "parameter": "taskUUID"}]}
+    body: dict[str, Any] = {
+        "errors": [{"code": "conflictTaskUUID", "message": "already used", "parameter": "taskUUID"}]
+    }
     if envelope == "error":
         body = {"error": body["errors"][0]}
     async with stage("runware", "aiml", policy={"deadline": "1s"}) as on:
@@ -488,6 +537,18 @@ async def test_each_is_asked_once_before_any_is_asked_again():
         assert max(on.counts) <= 2
 
 
+@pytest.mark.parametrize("code", [401, 402, 403])
+async def test_a_key_that_was_refused_is_not_tried_again(code):
+    """Not within the request, even where something else had failed before."""
+    async with stage("mixlayer", policy={"attempts": 6, "attempts_per_deployment": 4}) as on:
+        on.first.fail(Fault.status(503))
+        on.first.fail(Fault.status(code), times=None)
+        heard = await on.ask()
+
+        assert isinstance(heard.error, DeploymentsExhausted)
+        assert [2] == on.counts
+
+
 async def test_here_first_asks_the_preferred_one_once_more():
     """And then leaves it."""
     async with stage("mixlayer", "aiml", policy={"order": "here_first", "attempts_per_deployment": 2}) as on:
@@ -500,7 +561,11 @@ async def test_here_first_asks_the_preferred_one_once_more():
 
 async def test_here_first_leaves_a_silent_one_at_once():
     """What was silent once is likely to be silent again."""
-    async with stage("mixlayer", "aiml", policy={"order": "here_first", "attempts_per_deployment": 2}) as on:
+    async with stage(
+        "mixlayer",
+        "aiml",
+        policy={"order": "here_first", "attempts_per_deployment": 2, "timeouts": {"headers": "100ms"}},
+    ) as on:
         on.first.fail(Fault.silence(), times=None)
         heard = await on.ask()
 
@@ -563,7 +628,9 @@ async def test_a_wait_beyond_the_deadline_fails_at_once(value):
 async def test_nothing_is_slept_after_the_last_attempt():
     """The error comes when the last answer does."""
     backoff = {"initial": "4s", "max": "4s"}
-    async with stage("mixlayer", "aiml", policy={"attempts": 2, "attempts_per_deployment": 2, "backoff": backoff}) as on:
+    async with stage(
+        "mixlayer", "aiml", policy={"attempts": 2, "attempts_per_deployment": 2, "backoff": backoff}
+    ) as on:
         for emulator in on.emulators.values():
             emulator.fail(Fault.status(429, headers={"Retry-After": "1"}), times=None)
         heard = await on.ask()
@@ -573,13 +640,17 @@ async def test_nothing_is_slept_after_the_last_attempt():
         assert heard.seconds < 0.2
 
 
-async def test_a_dead_connection_is_no_dead_provider():
-    """A kept-alive connection that the provider has closed costs no answer."""
-    async with stage("mixlayer", policy={"attempts_per_deployment": 2}) as on:
-        on.first.fail(Fault.drop_after(), times=3)
-        heard = [await on.ask() for _ in range(4)]
+@every
+@both
+async def test_a_dead_connection_is_no_dead_provider(name, streaming):
+    """A kept-alive connection that the provider has closed is opened anew: no failure of his, and no attempt of ours."""
+    async with stage(name, NEXT[name]) as on:
+        on.first.fail(Fault.drop_after())
+        first, second = await on.ask(streaming=streaming), await on.ask(streaming=streaming)
 
-        assert [None] * 4 == [one.error for one in heard]
+        assert (None, None) == (first.error, second.error)
+        assert (MODELS[name], MODELS[name]) == (first.answer.deployment, second.answer.deployment)
+        assert 0 == len(on.second.requests)
 
 
 # -- deadlines --------------------------------------------------------------------------------------------------------
@@ -627,7 +698,9 @@ async def test_the_share_does_not_cut_a_stream_that_has_begun():
 
 async def test_the_deadline_ends_a_stream_that_has_begun():
     """With what was seen in `.partial`."""
-    async with stage("mixlayer", "aiml", policy={"deadline": "400ms"}, switches={"mixlayer": {"token_delay": 0.09}}) as on:
+    async with stage(
+        "mixlayer", "aiml", policy={"deadline": "400ms"}, switches={"mixlayer": {"token_delay": 0.09}}
+    ) as on:
         heard = await on.ask(streaming=True)
 
         assert isinstance(heard.error, DeadlineExceeded)
@@ -663,7 +736,9 @@ async def test_a_slow_consumer_is_no_silent_provider():
     """Idle time counts only while we wait for the provider."""
     async with stage("mixlayer", policy={"timeouts": {"first_token": "200ms", "idle": "60ms"}}) as on:
         seen = []
-        async with contextlib.aclosing(on.router.stream({"model": "chat", "messages": [{"role": "user", "content": "?"}]})) as it:
+        async with contextlib.aclosing(
+            on.router.stream({"model": "chat", "messages": [{"role": "user", "content": "?"}]})
+        ) as it:
             async for chunk in it:
                 seen.append(chunk.content or "")
                 await asyncio.sleep(0.03 if len(seen) > 2 else 0.1)
@@ -686,9 +761,8 @@ async def test_the_group_names_every_deployment(streaming):
         heard = await on.ask(streaming=streaming)
 
         group = heard.error
-        assert isinstance(group, DeploymentsExhausted)
-        assert isinstance(group, RouterError)
-        assert isinstance(group, ExceptionGroup)
+        assert DeploymentsExhausted is type(group)
+        assert all(isinstance(group, kind) for kind in (RouterError, ExceptionGroup))
         assert [503, 401, 429, None] == [error.status for error in group.exceptions]
         assert [503, 401, 429, None] == [attempt.status for attempt in group.attempts]
         assert all(isinstance(error, ProviderError) for error in group.exceptions)

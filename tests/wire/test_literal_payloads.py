@@ -60,7 +60,9 @@ def router_at(base_url: str, provider: str, **policy: Any) -> Router:
             "none": {"enable_thinking": False},
             **dict.fromkeys(("minimal", "low", "medium", "high", "xhigh", "max"), {"enable_thinking": True}),
         }
-        source["providers"]["any"]["params"] = {"reasoning_effort": {"levels": levels, "to": "enable_thinking", "exact": ["none"]}}
+        source["providers"]["any"]["params"] = {
+            "reasoning_effort": {"levels": levels, "to": "enable_thinking", "exact": ["none"]}
+        }
         source["models"] = {"m": {"deployments": [{"provider": "any", "model": "m"}]}}
     return Router.open(source, environ={})
 
@@ -664,9 +666,7 @@ def test_every_payload_is_used():
     """A file that no test reads says nothing."""
     text = (FOLDER / "test_literal_payloads.py").read_text()
     files = sorted(
-        path.relative_to(FOLDER).as_posix()
-        for path in FOLDER.glob("*/*.*")
-        if path.suffix in (".json", ".sse", ".txt")
+        path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.*") if path.suffix in (".json", ".sse", ".txt")
     )
 
     assert [] == [name for name in files if f'"{name}"' not in text]
