@@ -27,6 +27,7 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
 
 BODY_LIMIT = 64 * 2**20  # bytes of a whole answer
 THREAD_ABOVE = 4 * 2**20  # bytes from which JSON is parsed beside the event loop, not in it
+LOOK = 1.0  # seconds of silence after which the connection is looked at
 SNIFF = 6  # bytes that tell a stream of events from anything else
 LATE = 0.1  # seconds that the cost may take after the end
 GRACE = 2.0  # seconds that usage, cost and the end of a stream may take after its finish_reason
@@ -123,7 +124,7 @@ class Exchange:
         assert http is not None  # noqa: S101  # `next` asks first
         response = self._response = await self._open(http)
         if not 200 <= response.status < 300:
-            body = await self._body(response, e.BODY_LIMIT, cut=True)
+            body = await self._refusal(response)
             if self._secret:  # before anything is cut: half a key is a key too
                 body = body.replace(self._secret.encode(), b"***")
             return await self._later(self.reader.refused(response.status, body, received(response.headers)))
@@ -218,26 +219,43 @@ class Exchange:
         """The next bytes; empty at the end. Only the time spent waiting for the provider counts."""
         if data := response.read_now():
             return data
-        limits, begun = self._limits, self._loop.time()
+        if response.at_end:
+            return b""
+        begun = self._loop.time()
         at, phase = self._next_limit(begun)
         try:
-            async with asyncio.timeout_at(at):
-                data = await response.read()
+            data = await self._wait_for_bytes(response, at)
         except e.BrokenReply:
             if self.reader.finished:
                 return b""  # all has been said; that the connection broke afterwards takes nothing away
             raise
         except TimeoutError:
-            if data := response.read_now():
-                return data  # it arrived together with the timer
-            if phase == "grace":
-                return b""  # all has been said; only usage, cost or the end are missing
-            seconds = limits.idle if phase == "idle" else self._loop.time() - self._started
-            message = f"nothing that says anything came for {seconds:.3g} s"
-            raise e.ProviderTimeout(message, phase=cast("e.Phase", phase), status=self.status) from None
+            data = response.read_now()  # it may have arrived together with the timer
+            if not data and phase != "grace":  # in the grace all has been said; only usage, cost or the end are missing
+                raise self._late(phase) from None
         if self._waited is not None:
             self._waited += self._loop.time() - begun
         return data
+
+    async def _wait_for_bytes(self, response: Response, at: float | None) -> bytes:
+        """The next bytes, until *at*. Looks up now and then: a connection that broke does not always say so."""
+        while True:
+            look = self._loop.time() + LOOK
+            until = look if at is None else min(at, look)
+            try:
+                async with asyncio.timeout_at(until):
+                    return await response.read()
+            except TimeoutError:
+                if response.is_broken:
+                    message = "the connection broke inside the answer"
+                    raise e.TruncatedReply(message, status=self.status) from None
+                if until == at:
+                    raise
+
+    def _late(self, phase: str) -> e.ProviderTimeout:
+        seconds = self._limits.idle if phase == "idle" else self._loop.time() - self._started
+        message = f"nothing that says anything came for {seconds:.3g} s"
+        return e.ProviderTimeout(message, phase=cast("e.Phase", phase), status=self.status)
 
     def _next_limit(self, now: float) -> tuple[float | None, str]:
         limits = self._limits
@@ -258,7 +276,7 @@ class Exchange:
         return at, phase
 
     async def _whole(self, response: Response, first: bytes) -> list[Chunk] | Poll:
-        body = await self._body(response, BODY_LIMIT, first=first)
+        body = await self._body(response, first)
         if not body.strip():
             message = f"HTTP {response.status} with an empty body"
             raise e.EmptyReply(message, status=response.status)
@@ -269,18 +287,27 @@ class Exchange:
             return await asyncio.to_thread(self.reader.whole, body, response.headers)
         return self.reader.whole(body, response.headers)
 
-    async def _body(self, response: Response, limit: int, *, first: bytes = b"", cut: bool = False) -> bytes:
-        """The body up to *limit* bytes; beyond that it is *cut*, or a failure."""
+    async def _refusal(self, response: Response) -> bytes:
+        """As much of an error's body as comes: the status has said what it is, whatever becomes of the words."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size <= e.BODY_LIMIT and (data := await self._bytes(response)):
+                pieces.append(data)
+                size += len(data)
+        except (e.BrokenReply, e.ProviderTimeout):
+            self.close()
+        return b"".join(pieces)[: e.BODY_LIMIT]
+
+    async def _body(self, response: Response, first: bytes) -> bytes:
         pieces, size = [first], len(first)
         while data := await self._bytes(response):
             pieces.append(data)
             size += len(data)
-            if size > limit:
-                if cut:
-                    break
-                message = f"an answer of more than {limit} bytes"
+            if size > BODY_LIMIT:
+                message = f"an answer of more than {BODY_LIMIT} bytes"
                 raise e.MalformedReply(message, status=response.status)
-        return b"".join(pieces)[:limit] if len(pieces) > 1 else first
+        return b"".join(pieces) if len(pieces) > 1 else first
 
 
 def _is_stream(content_type: str, first: bytes) -> bool:

@@ -94,6 +94,8 @@ _CONTEXT_TEXTS = (
 )
 _POLICY_TEXTS = ("content policy", "content_policy", "safety system", "content management policy")
 _REFUSALS = (400, 413, 422)
+_BAD_REQUEST = (400, 422)
+_REFUSED = (400, 403, 413, 422)
 # A code that only repeats what the status says decides nothing: "invalid_request_error" stands on 401s and 404s too.
 _VAGUE = ("invalid_request_error", "server_error", "invalid_request", "api_error")
 
@@ -120,8 +122,8 @@ def classify(
         return e.ContentBlocked
     if status is not None and status in _STATUSES:
         return _STATUSES[status]
-    if status is not None and 400 <= status < 500:
-        return e.BadRequest
+    if status is not None and status >= 400:
+        return e.BadRequest if status < 500 else e.ServerError
     for code in codes:
         if code.lower() in _CODES:
             return _CODES[code.lower()]
@@ -129,8 +131,10 @@ def classify(
 
 
 def _believable(kind: type[e.ProviderError], status: int | None) -> bool:
-    """A 5xx is the provider's failure, whatever its body says of the request."""
-    return status is None or status < 500 or not issubclass(kind, e.CallerFault)
+    """Whether a body may say that the request is at fault: not under a status that says something else itself."""
+    if not issubclass(kind, e.CallerFault | e.ContextLengthExceeded) or status is None:
+        return True
+    return status < 400 or status in (_BAD_REQUEST if kind is e.BadRequest else _REFUSED)
 
 
 def _matches(rule: ErrorRule, status: int | None, codes: Sequence[str], lowered: str) -> bool:

@@ -19,7 +19,7 @@ from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from providers import errors as e
 from providers.wire import MASK, HttpRequest
@@ -28,7 +28,8 @@ DRAIN = 0.1  # seconds a finished stream may take to close, so that its connecti
 _LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None, ceil_threshold=1e9)
 
-Headers = CIMultiDictProxy[str] | CIMultiDict[str]
+# What aiohttp raises. RuntimeError: a connection that was closed between two of its own steps.
+_RAISED = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 
 class Response:
@@ -49,22 +50,35 @@ class Response:
     def at_end(self) -> bool:
         return self._raw.content.at_eof()
 
+    @property
+    def is_broken(self) -> bool:
+        """True when the connection is gone before the end: aiohttp does not wake a reader after a bad chunk size."""
+        connection = self._raw.connection
+        return connection is not None and (connection.transport is None or connection.transport.is_closing())
+
     def read_now(self) -> bytes:
         """What has arrived already, without waiting; empty if nothing has."""
         try:
             return self._raw.content.read_nowait()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _body_failure(error) from None
+        except _RAISED as error:
+            failure = _body_failure(error)
+        raise failure  # outside the handler: aiohttp's own error, which shows headers, must not be its context
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end."""
         try:
             return await self._raw.content.readany()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _body_failure(error) from None
+        except _RAISED as error:
+            failure = _body_failure(error)
+        raise failure
 
     def close(self) -> None:
+        """Drop the connection."""
         self._raw.close()
+
+    def release(self) -> None:
+        """Give the connection back; it is used again if the answer was read to its end."""
+        self._raw.release()
 
 
 class Transport:
@@ -92,8 +106,8 @@ class Transport:
         if self._drains:
             await asyncio.wait(self._drains)
         if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+            await self._session.close()
+            self._session = None
 
     async def send(self, http: HttpRequest, *, secret: str | None, connect: float | None = None) -> Response:
         """Send *http* with the key *secret* and return when the headers have come.
@@ -109,16 +123,17 @@ class Transport:
         session, timeout = self._connected(), self._timeout(connect)
         sent = _Sent()
         try:
+            return Response(await self._request(session, http, headers, timeout, sent))
+        except _RAISED as error:
+            failure, again = _request_failure(error), sent.reused and _is_dead_connection(error)
+        if again:
+            # A kept-alive connection that the provider had closed meanwhile: nothing has happened yet, so the request
+            # is sent once more, on a connection of its own.
             try:
-                return Response(await self._request(session, http, headers, timeout, sent))
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A kept-alive connection that the provider had closed meanwhile: nothing has happened yet, so the
-                # request is sent once more, on a connection of its own.
-                if not sent.reused or isinstance(error, aiohttp.ClientConnectorError):
-                    raise
-            return Response(await self._request(session, http, headers, timeout, _Sent()))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _request_failure(error) from None
+                return Response(await self._request(session, http, headers, timeout, _Sent()))
+            except _RAISED as error:
+                failure = _request_failure(error)
+        raise failure  # outside the handler: aiohttp's own error, which shows headers, must not be its context
 
     async def _request(
         self,
@@ -144,6 +159,7 @@ class Transport:
         A stream whose end is still on its way gets a moment for it, so that its connection can be used again.
         """
         if response.at_end:
+            response.release()
             return
         if not whole:
             response.close()
@@ -178,6 +194,12 @@ class Transport:
         return found
 
 
+def _is_dead_connection(error: Exception) -> bool:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+
+
 class _Sent(SimpleNamespace):
     """What is known of one sending: whether its connection had been used before."""
 
@@ -202,7 +224,9 @@ async def _drain(response: Response) -> None:
     except (TimeoutError, e.ProviderError):
         pass
     finally:
-        if not response.at_end:
+        if response.at_end:
+            response.release()
+        else:
             response.close()
 
 
@@ -239,7 +263,7 @@ def _request_failure(error: Exception) -> e.ProviderError:
         return e.Unreachable("no connection: " + _reason(error))
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return e.ConnectionFailed("the connection was closed before an answer came")
-    if isinstance(error, aiohttp.InvalidURL | ValueError) and not isinstance(error, aiohttp.ClientOSError):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | ValueError):
         return e.LocalFailure("the request cannot be sent: its URL or a header is not valid")
     return e.ConnectionFailed(f"the connection broke before an answer came ({name})")
 

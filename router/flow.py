@@ -37,7 +37,7 @@ class Flow:
         self._continued = False
         self._seams: list[Seam] = []
         self._restarted = False
-        self._over = False
+        self.over = False
         self.answer: Completion | None = None
 
     @property
@@ -53,12 +53,12 @@ class Flow:
         """
         if self._delivery is None:
             self._delivery = await self._run.through(self._open)
-        while not self._over:
+        while not self.over:
             delivery = self._delivery
             try:
                 chunks = self._visible(delivery.take())
                 if not chunks and delivery.over:
-                    self._over = True
+                    self.over = True
                     return self._last(delivery)
                 if not chunks:
                     await delivery.more()

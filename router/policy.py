@@ -74,8 +74,8 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
     again = _again(plan, attempts, elapsed, left, rng)
     if untried is not None and untried[1] <= min(left, LONGEST_WAIT):
         place, wait = untried
-        if isinstance(again, Stop) or wait < again.delay:
-            delay = wait + rng.uniform(0, JITTER * wait)
+        delay = wait + rng.uniform(0, JITTER * wait)
+        if delay < left and (isinstance(again, Stop) or delay < again.delay):
             return Try(place, delay, left - delay, "not asked yet, and resting until then")
     return again
 
@@ -88,9 +88,9 @@ def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
         return Stop("nobody", "no deployment may serve this request")
     if wait == 0:
         return Try(0, 0.0, _share(plan, 0, (), left), "first in order")
-    if wait >= left or wait > LONGEST_WAIT:
-        return Stop("nobody", f"everybody rests for the next {wait:.3g} s")
     delay = wait + rng.uniform(0, JITTER * wait)
+    if delay >= left or wait > LONGEST_WAIT:
+        return Stop("nobody", f"everybody rests for the next {wait:.3g} s")
     return Try(0, delay, left - delay, "everybody rests; the first one to be back")
 
 
@@ -166,7 +166,8 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
     place = 0
     while (candidate := plan.candidate(place)) is not None:
         own = _own(attempts, candidate.deployment)
-        allowed = 0 < len(own) < plan.policy.attempts_per_deployment and _may_again(own[-1])
+        latest = next((one for one in reversed(attempts) if one.deployment == candidate.deployment), None)
+        allowed = 0 < len(own) < plan.policy.attempts_per_deployment and latest is own[-1] and _may_again(own[-1])
         if allowed and plan.may_retry(candidate) and plan.wait(candidate, asked=True) is not None:
             delay = _wait(own[-1], plan.policy.backoff, len(own), elapsed, rng)
             if delay is None or delay >= left:
@@ -212,7 +213,7 @@ def _wait(attempt: Attempt, backoff: Backoff, tries: int, elapsed: float, rng: R
     """Seconds before the deployment of *attempt* may be asked again; None where it said a time too far away."""
     asked = _asked_wait(attempt)
     if asked is None:
-        return rng.uniform(0, min(backoff.max, backoff.initial * 2 ** (tries - 1)))
+        return rng.uniform(0, min(backoff.max, backoff.initial * 2 ** min(tries - 1, 30)))
     if asked > LONGEST_WAIT:
         return None
     ready = attempt.started + attempt.duration + asked

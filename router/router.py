@@ -53,6 +53,7 @@ class Router:
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
         self._hooks = Hooks((log_event, *hooks))
         self._transports: dict[str, Transport] = {}
+        self._closed = False
 
     @classmethod
     def open(
@@ -92,10 +93,12 @@ class Router:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection. May be called again."""
-        transports, self._transports = self._transports, {}
-        for transport in transports.values():
+        """Close every connection. May be called again, also when it was canceled: what was not closed yet is."""
+        self._closed = True
+        while self._transports:
+            name, transport = next(iter(self._transports.items()))
             await transport.close()
+            self._transports.pop(name, None)
 
     # -- the public verbs
 
@@ -151,6 +154,8 @@ class Router:
             raise
         finally:
             flow.close()
+            if outcome == "canceled" and flow.over:
+                outcome = "success"  # whoever leaves after the last chunk has had it all
             self._ended(run, outcome, flow.answer)
 
     # -- attempts
@@ -181,6 +186,9 @@ class Router:
     def transport(self, provider: str) -> Transport:
         """The connections to one provider: its own, so that its hung calls block nobody else's."""
         found = self._transports.get(provider)
+        if self._closed:
+            message = "this router is closed: open another one"
+            raise RuntimeError(message)
         if found is None:
             found = self._transports[provider] = Transport()
         return found

@@ -96,7 +96,13 @@ async def test_a_provider_by_yaml_alone(tmp_path, model, stream):
 async def test_its_own_words(tmp_path, stream):
     """Its word for the token limit, its ranges, its levels; what it has no word for is reported."""
     async with vllm(tmp_path) as (router, emulator):
-        asked = {"max_tokens": 5000, "top_k": 7, "repetition_penalty": 2.0, "stop": ["##"], "reasoning_effort": "high"}
+        asked: dict[str, Any] = {
+            "max_tokens": 5000,
+            "top_k": 7,
+            "repetition_penalty": 2.0,
+            "stop": ["##"],
+            "reasoning_effort": "high",
+        }
         answer = await ask(router, stream=stream, **asked, user="u-1", n=1, parallel_tool_calls=True)
         body = emulator.requests[-1].body
 

@@ -131,7 +131,7 @@ async def watched(base_urls: Mapping[str, str], **more: Any) -> AsyncIterator[tu
                 "attempts": 2,
                 "deadline": "3s",
                 "backoff": {"initial": "1ms", "max": "1ms"},
-                "timeouts": {"connect": "1s", "headers": "300ms", "first_token": "300ms", "idle": "300ms"},
+                "timeouts": {"connect": "1s", "headers": "100ms", "first_token": "100ms", "idle": "100ms"},
             }
         },
     }
@@ -152,11 +152,14 @@ async def outcome(router: Router, model: str, *, stream: bool) -> list[Any]:
             got += [answer, answer.to_openai()]
     except RouterError as error:
         got.append(error)
+    return [*got, router, router.health]
+
+
+def configuration(router: Router) -> list[Any]:
+    """The configuration, as a person would look at it."""
     config = router.config
-    configured = [
-        pprint.pformat(part) for part in (config, config.providers, config.gateway, config.deployments[one(router)])
-    ]
-    return [*got, router, config, router.health, *configured]
+    parts = (config, config.providers, config.gateway, config.deployments[one(router)])
+    return [*parts, *map(pprint.pformat, parts)]
 
 
 def one(router: Router) -> str:
@@ -183,7 +186,7 @@ async def test_a_success_shows_no_key(stream, logged):
     async with emulate_all(api_key=CANARY) as running:
         async with watched({name: one.base_url for name, one in running.items()}) as (router, told):
             got = [await outcome(router, model, stream=stream) for model in MODELS.values()]
-            found = leaks(got, told, *said(logged))
+            found = leaks(got, told, configuration(router), *said(logged))
         for emulator in running.values():
             (received,) = emulator.requests
             assert f"Bearer {CANARY}" == received.headers["Authorization"]
@@ -194,7 +197,7 @@ async def test_a_success_shows_no_key(stream, logged):
 
 
 FAULTS = {
-    "rate_limited": Fault.rate_limited(1),
+    "rate_limited": Fault.rate_limited(0.01),
     "out_of_credit": Fault.out_of_credit(),
     "bad_key": Fault.bad_key(),
     "server_error": Fault.server_error(),
@@ -261,7 +264,7 @@ ECHOES: dict[str, Reply] = {
     "a body that is cut in the key": Reply((HUGE + CANARY + "z" * 1000).encode(), 500, "text/plain"),
     "a body cut there under 200": Reply(("y" * (2000 - 20) + CANARY).encode(), 200, "application/json"),
     "a string": Reply(json.dumps({"error": INVALID}).encode(), 403),
-    "an error in 200": Reply(json.dumps({"error": {"message": INVALID, "code": 429}}).encode(), 200),
+    "an error in 200": Reply(json.dumps({"error": {"message": INVALID, "code": 503}}).encode(), 200),
     "no JSON": Reply(f'{{"error": "{CANARY}'.encode(), 200),
     "a list": Reply(json.dumps([CANARY]).encode(), 200),
     "an event": Reply(f"data: {json.dumps({'error': {'message': INVALID}})}\n\n".encode(), 200, "text/event-stream"),
@@ -284,10 +287,9 @@ ECHOES: dict[str, Reply] = {
 async def test_a_provider_that_echoes_the_key(name, logged):
     """What it says is repeated without the key, also where the text was cut in the middle of it."""
     found = []
-    async with replay(ECHOES[name]) as server:
-        async with watched({"any": server.base_url}) as (router, told):
-            for stream in (False, True):
-                found += leaks(await outcome(router, "chat", stream=stream), told)
+    async with replay(ECHOES[name]) as server, watched({"any": server.base_url}) as (router, told):
+        for stream in (False, True):
+            found += leaks(await outcome(router, "chat", stream=stream), told)
         assert [CANARY] == [head.split("Bearer ")[1].split("\r")[0] for head in server.heads][:1]
 
     assert [] == found + leaks(*said(logged))
@@ -304,10 +306,10 @@ async def test_a_task_provider_that_echoes_the_key(logged):
     }
     found = []
     for status in (200, 400, 401):
-        async with replay(Reply(json.dumps({"errors": [error]}).encode(), status)) as server:
-            async with watched({"runware": server.base_url}) as (router, told):
-                for stream in (False, True):
-                    found += leaks(await outcome(router, "chat", stream=stream), told)
+        reply = Reply(json.dumps({"errors": [error]}).encode(), status)
+        async with replay(reply) as server, watched({"runware": server.base_url}) as (router, told):
+            for stream in (False, True):
+                found += leaks(await outcome(router, "chat", stream=stream), told)
 
     assert [] == found + leaks(*said(logged))
 
@@ -326,9 +328,9 @@ async def test_a_provider_that_cannot_be_reached(base_url, logged):
 
 async def test_a_provider_that_speaks_no_tls(logged):
     """A handshake with a server of plain HTTP."""
-    async with replay(Reply(b"{}")) as server:
-        async with watched({"any": server.base_url.replace("http:", "https:")}) as (router, told):
-            found = leaks(await outcome(router, "chat", stream=False), told)
+    plain = Reply(b"{}")
+    async with replay(plain) as server, watched({"any": server.base_url.replace("http", "https")}) as (router, told):
+        found = leaks(await outcome(router, "chat", stream=False), told)
 
     assert [] == found + leaks(*said(logged))
     assert ssl.OPENSSL_VERSION  # else the handshake was not what failed
@@ -347,7 +349,6 @@ async def test_a_provider_that_speaks_no_tls(logged):
         {"api_keys": {"main": CANARY}},
         {"api_key": CANARY, "auth": {"header": "x-api-key", "scheme": ""}},
         {"api_key": "sk-other", "headers": {"x-second-key": "${THE_KEY}"}},
-        {"api_key": "sk-other", "always": {"token": "${THE_KEY}"}},
     ],
     ids=json.dumps,
 )
@@ -363,8 +364,8 @@ async def test_a_key_anywhere_in_the_configuration(account, logged):
             "policies": {"default": {"attempts": 1}},
         }
         async with Router.open(source, environ={"THE_KEY": CANARY}) as router:
-            found = leaks(await outcome(router, "any/m", stream=False))
-        assert any(CANARY in head for head in server.heads) or CANARY in json.dumps(server.requests)
+            found = leaks(await outcome(router, "any/m", stream=False), configuration(router))
+        assert any(CANARY in head for head in server.heads)
 
     assert [] == found + leaks(*said(logged))
 
@@ -387,7 +388,7 @@ WRONG = {
     "a key in a query": "providers: {mixlayer: {base_url: 'https://example.com/v1?key=K'}}",
     "a nested variable": 'providers: {mixlayer: {api_key: "${A:-${K}}"}}',
     "a variable's name": 'providers: {mixlayer: {api_key: "${THE_KYE}"}}',
-    "a broken header": 'providers: {mixlayer: {headers: {X-Key: "K\\n"}}}',
+    "a broken header": 'providers: {mixlayer: {headers: {X-Note: "K\\n"}}}',
     "a gateway's key": 'gateway: {api_keys: "K"}',
     "a gateway's twins": "gateway: {api_keys: [K, K]}",
     "beside an error": "providers: {mixlayer: {api_key: K, colour: red}}",

@@ -38,6 +38,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Case:
+    """One canonical request, and what each provider is sent of it."""
+
     name: str
     fields: Mapping[str, Any]
     sent: Mapping[Provider, Sent]
@@ -57,14 +59,9 @@ def dropped(*names: str, out: bool = False) -> Sent:
 CASES: list[Case] = []
 
 
-def case(name: str, fields: Mapping[str, Any], mixlayer: Sent, runware: Sent, empiriolabs: Sent, aiml: Sent) -> None:
-    sent: dict[Provider, Sent] = {
-        "mixlayer": mixlayer,
-        "runware": runware,
-        "empiriolabs": empiriolabs,
-        "aiml": aiml,
-    }
-    CASES.append(Case(name, fields, sent))
+def case(name: str, fields: Mapping[str, Any], *sent: Sent) -> None:
+    """Add a case; *sent* in the order of the providers."""
+    CASES.append(Case(name, fields, dict(zip(PROVIDERS, sent, strict=True))))
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -314,8 +311,8 @@ for spelling in ({"reasoning_effort": "none"}, {"thinking": False}, {"enable_thi
         OFF_AT_EMPIRIO,
         says("reasoning_effort", "low", (EFFORT, "inverted", "low"), out=True),
     )
-for level in EMPIRIO:
-    near_e, near_a = EMPIRIO[level], AIML[level]
+for level, near_e in EMPIRIO.items():
+    near_a = AIML[level]
     case(
         f"reasoning_effort={level}",
         {"reasoning_effort": level},

@@ -37,8 +37,8 @@ NEUTRAL: Mapping[str, Any] = {
 }
 ENVELOPE = ("model", "messages", "taskType", "taskUUID")
 
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
-NAMED = {"type": "function", "function": {"name": "f"}}
+TOOLS = [{"type": "function", "function": {"name": f"f{n}", "parameters": {"type": "object"}}} for n in range(129)]
+NAMED = {"type": "function", "function": {"name": "f0"}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
@@ -97,7 +97,7 @@ def requests(draw: st.DrawFn) -> Request:
     if fields.get("logprobs") and draw(st.booleans()):
         fields["top_logprobs"] = draw(st.integers(0, 40))
     if draw(st.booleans()):
-        fields["tools"] = [TOOL] * draw(st.sampled_from([1, 2, 129]))
+        fields["tools"] = TOOLS[: draw(st.sampled_from([1, 2, 128, 129]))]
         if draw(st.booleans()):
             fields["tool_choice"] = draw(st.sampled_from(["none", "auto", "required", NAMED]))
     return Request(model="m", messages=draw(messages()), **fields)
@@ -159,9 +159,9 @@ def check_field(field: str, request: Request, dialect: Dialect, wire: Mapping[st
         assert [] == told
         return
     assert len(told) <= 1, f"{field} is reported twice"
-    if path in wire:
+    if path is not None and path in wire:
         sent = wire[path]
-        alike = sent == asked or [sent] == asked  # a lone stop stands alone where it has to
+        alike = asked in (sent, [sent])  # a lone stop stands alone where it has to
         if not told:
             assert alike, f"{field}: {asked!r} became {sent!r}, and nobody says so"
         else:
@@ -229,8 +229,8 @@ def check_messages(
             assert json.dumps(message.text, ensure_ascii=False) in said
         for part in message.media:
             url = part.image_url.url if part.type == "image_url" else part.video_url.url
-            kind = "images" if part.type == "image_url" else "videos"
-            assert url in said or kind in told, f"{kind} are lost, and nobody says so"
+            kind = "image" if part.type == "image_url" else "video"
+            assert url in said or kind in told, f"a {kind} is lost, and nobody says so"
         if message.reasoning_content and dialect.history.reasoning == "strip":
             assert ["dropped"] == [change.how for change in reported["reasoning_content"]]
     roles = [message.role for message in request.messages if message.role != "system" or dialect.system.to is None]

@@ -299,7 +299,7 @@ def _classes(kind: type[e.ProviderError]) -> set[type[e.ProviderError]]:
     return {one for one in found if one.__module__ == e.__name__}
 
 
-@pytest.mark.parametrize("kind", sorted(_classes(e.ProviderError), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(_classes(e.ProviderError), key=str))
 def test_every_class_says_what_it_permits(kind):
     """Only what is the caller's is final; what is his speaks against nobody else; the tree is drawn where it is defined."""
     assert kind.__name__ in str(e.__doc__)

@@ -173,6 +173,8 @@ async def stage(
         events: list[Event] = []
         async with Router(config, hooks=[events.append, *hooks], rng=Random(7)) as router:
             yield Stage(router, emulators, events)
+        # The emulators see that the router has gone before they end, or each would wait for its connections.
+        await asyncio.sleep(0.001)
 
 
 async def soon(condition: Any, within: float = 0.1) -> bool:

@@ -253,19 +253,21 @@ async def test_a_role_only_event_does_not_commit(name, fault):
     await served_by_the_next(name, fault, None, STREAMED)
 
 
-@every
 @pytest.mark.parametrize(
     ("fault", "streaming"),
     [(fault, streaming) for fault, ways in SLOW.values() for streaming in ways],
     ids=[f"{name}-{'streamed' if way else 'whole'}" for name, (_, ways) in SLOW.items() for way in ways],
 )
-async def test_the_next_deployment_serves_when_the_first_is_silent(name, fault, streaming):
+async def test_the_next_deployment_serves_when_the_first_is_silent(fault, streaming):
     """A time limit ends the wait, the connection is dropped at once, and the limit is all the time that is lost."""
-    times = {"connect": "1s", "headers": "80ms", "first_token": "100ms", "idle": "80ms"}
-    heard, failed = await served_by_the_next(name, fault, "ProviderTimeout", streaming, timeouts=times)
-
-    assert 0.07 <= failed.duration < 0.3
-    assert heard.seconds < 0.5
+    times = {"connect": "1s", "headers": "120ms", "first_token": "150ms", "idle": "120ms"}
+    for name in PROVIDERS:
+        async with stage(name, NEXT[name], policy={"timeouts": times}):
+            pass  # the configuration is read before anybody watches a clock
+    waits = [served_by_the_next(name, fault, "ProviderTimeout", streaming, timeouts=times) for name in PROVIDERS]
+    for heard, failed in await asyncio.gather(*waits):  # side by side: they do nothing but wait
+        assert 0.11 <= failed.duration < 1.0
+        assert heard.seconds < 1.5
 
 
 def test_every_fault_is_in_a_table():
@@ -287,8 +289,9 @@ def test_every_fault_is_in_a_table():
     [(fault, streaming) for fault, ways in HARMLESS.values() for streaming in ways],
     ids=[f"{name}-{'streamed' if way else 'whole'}" for name, (_, ways) in HARMLESS.items() for way in ways],
 )
-async def test_what_is_merely_odd_is_an_answer(name, fault, streaming):
+async def test_what_is_merely_odd_is_an_answer(name, fault, streaming, monkeypatch):
     """The first one serves, all of it arrives, and the next request finds a connection that works."""
+    monkeypatch.setattr("providers.client.GRACE", 0.1)  # how long AIML, without [DONE], is waited for
     async with stage(name, NEXT[name]) as on:
         on.first.fail(fault)
         odd, again = await on.ask(streaming=streaming), await on.ask(streaming=streaming)
@@ -473,14 +476,14 @@ async def test_runware_a_conflict_never_reaches_the_caller(streaming, envelope):
     }
     if envelope == "error":
         body = {"error": body["errors"][0]}
-    async with stage("runware", "aiml", policy={"deadline": "1s"}) as on:
+    async with stage("runware", "aiml", policy={"deadline": "500ms"}) as on:
         on.first.fail(Fault.status(400, body=body))
         heard = await on.ask(streaming=streaming)
 
         assert None is heard.error
         assert text("aiml") == heard.content
         assert "conflict" not in heard.answer.attempts[0].why
-        assert heard.seconds < 1.25
+        assert heard.seconds < 0.75
 
 
 async def test_runware_two_requests_are_two_tasks():
@@ -659,13 +662,13 @@ async def test_a_dead_connection_is_no_dead_provider(name, streaming):
 @both
 async def test_the_deadline_ends_everything(streaming):
     """All of them hang: the caller has his error within 250 ms of the deadline, and nobody is left holding a socket."""
-    async with stage("mixlayer", "aiml", policy={"deadline": "600ms", "timeouts": {"headers": "30s"}}) as on:
+    async with stage("mixlayer", "aiml", policy={"deadline": "400ms", "timeouts": {"headers": "30s"}}) as on:
         for emulator in on.emulators.values():
             emulator.fail(Fault.silence(), times=None)
         heard = await on.ask(streaming=streaming)
 
         assert isinstance(heard.error, DeadlineExceeded)
-        assert 0.6 <= heard.seconds < 0.85
+        assert 0.4 <= heard.seconds < 0.65
         assert ["ProviderTimeout", "ProviderTimeout"] == [attempt.outcome for attempt in heard.error.attempts]
         assert [1, 1] == on.counts
         assert 0 == on.connections
@@ -676,19 +679,19 @@ async def test_the_deadline_ends_everything(streaming):
 async def test_a_hung_first_deployment_leaves_time_for_the_second(streaming):
     """At most half of the deadline, without any other limit."""
     none = {"headers": "30s", "first_token": "30s", "idle": "30s"}
-    async with stage("mixlayer", "aiml", policy={"deadline": "800ms", "timeouts": none}) as on:
+    async with stage("mixlayer", "aiml", policy={"deadline": "500ms", "timeouts": none}) as on:
         on.first.fail(Fault.silence())
-        on.second.fail(Fault.slow_headers(0.2))
+        on.second.fail(Fault.slow_headers(0.1))
         heard = await on.ask(streaming=streaming)
 
         assert None is heard.error
-        assert 0.35 < heard.answer.attempts[0].duration < 0.5
-        assert heard.seconds < 0.85
+        assert 0.2 < heard.answer.attempts[0].duration < 0.3
+        assert heard.seconds < 0.5
 
 
 async def test_the_share_does_not_cut_a_stream_that_has_begun():
     """A stream that speaks within its share may take the rest of the deadline."""
-    async with stage("mixlayer", "aiml", policy={"deadline": "1s"}, switches={"mixlayer": {"token_delay": 0.07}}) as on:
+    async with stage("mixlayer", "aiml", policy={"deadline": "1s"}, switches={"mixlayer": {"token_delay": 0.06}}) as on:
         heard = await on.ask(streaming=True)
 
         assert None is heard.error
@@ -761,13 +764,15 @@ async def test_the_group_names_every_deployment(streaming):
         heard = await on.ask(streaming=streaming)
 
         group = heard.error
+        errors: tuple[Any, ...] = group.exceptions
         assert DeploymentsExhausted is type(group)
-        assert all(isinstance(group, kind) for kind in (RouterError, ExceptionGroup))
-        assert [503, 401, 429, None] == [error.status for error in group.exceptions]
+        assert issubclass(DeploymentsExhausted, RouterError)
+        assert issubclass(DeploymentsExhausted, ExceptionGroup)
+        assert [503, 401, 429, None] == [error.status for error in errors]
         assert [503, 401, 429, None] == [attempt.status for attempt in group.attempts]
-        assert all(isinstance(error, ProviderError) for error in group.exceptions)
+        assert all(isinstance(error, ProviderError) for error in errors)
         assert all(MODELS[name] in str(group) for name in PROVIDERS)
-        assert [MODELS[name] for name in PROVIDERS] == [error.deployment for error in group.exceptions]
+        assert [MODELS[name] for name in PROVIDERS] == [error.deployment for error in errors]
         matched, rest = group.split(lambda error: getattr(error, "status", None) == 429)
         assert isinstance(matched, DeploymentsExhausted)
         assert isinstance(rest, DeploymentsExhausted)

@@ -22,21 +22,23 @@ TYPES = {".json": "application/json", ".sse": "text/event-stream", ".txt": "text
 
 @dataclass
 class Reply:
-    """One HTTP response. *split*: bytes a piece, 0 for all at once; *ends*: the body ends where the connection does."""
+    """One HTTP response. *split*: bytes a piece, 0 for all at once; *ends*: the body ends as the connection does."""
 
     body: bytes
     status: int = 200
     content_type: str | None = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     split: int = 0
+    pause: float = 0.0  # seconds after each piece
     ends: bool = False
+    holds: bool = False  # more is promised than comes, and the connection stays open until the client leaves
     raw: bytes | None = None  # in place of all of it, status line included
     printed: Sequence[bytes] = PRINTED
 
     def head(self, size: int) -> bytes:
         lines = [f"HTTP/1.1 {self.status} Whatever", "Connection: close"]
         lines += [f"Content-Type: {self.content_type}"] if self.content_type else []
-        lines += [] if self.ends else [f"Content-Length: {size}"]
+        lines += [] if self.ends else [f"Content-Length: {size + self.holds}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode()
 
@@ -58,13 +60,20 @@ class Replayer:
             self.heads.append(head)
             self.requests.append(json.loads(raw))
             await self._answer(writer)
+            if self.reply.holds:
+                await reader.read()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has seen enough
         finally:
             writer.close()
 
+    @property
+    def reply(self) -> Reply:
+        """The reply to the last request."""
+        return self.replies[min(len(self.requests), len(self.replies)) - 1]
+
     async def _answer(self, writer: asyncio.StreamWriter) -> None:
-        reply = self.replies[min(len(self.requests), len(self.replies)) - 1]
+        reply = self.reply
         if reply.raw is not None:
             writer.write(reply.raw)
             await writer.drain()
@@ -80,7 +89,7 @@ class Replayer:
             await writer.drain()
             if reply.split:  # the client reads each piece before the next one leaves
                 await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await asyncio.sleep(reply.pause)
 
 
 @asynccontextmanager
