@@ -43,7 +43,7 @@ class Assembler:
     """The state of one answer while it arrives."""
 
     __slots__ = ("_by_id", "_call", "_held", "_open", "_plain", "_positions", "_said", "_splitters", "changes",
-                 "finished", "finishes")  # fmt: skip
+                 "finishes")  # fmt: skip
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -54,8 +54,13 @@ class Assembler:
         self._positions: dict[int, dict[Any, int]] = {}
         self._open: dict[int, int] = {}
         self.finishes: dict[int, str] = {}
-        self.finished = False
         self.changes: list[Change] = []  # what the answer shows to have been otherwise than sent
+
+    @property
+    def finished(self) -> bool:
+        """True when every choice has ended that was asked for or has begun."""
+        ended = self.finishes.keys()
+        return len(ended) >= self._call.facts.get("choices", 1) and not self._said - ended
 
     def delta(
         self,
@@ -217,7 +222,6 @@ class Assembler:
             message = f"the provider gave up: finish_reason {word!r}"
             raise GenerationAborted(message, status=200, code=word)
         self.finishes[index] = word
-        self.finished = True
         if reason == "stop" and index in self._positions:
             return "tool_calls"  # several servers end a tool call with `stop`
         return reason  # type: ignore[return-value]  # the table's words but `failed`

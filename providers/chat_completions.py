@@ -60,7 +60,8 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     if request.extra:
         with_extra(body, request.extra)
     http = HttpRequest(endpoint.url, body, http_headers(endpoint, streaming=streaming))
-    return Call(endpoint, http, said.changes, said.thinking, streaming)
+    facts = {"choices": body["n"]} if isinstance(body.get("n"), int) else {}
+    return Call(endpoint, http, said.changes, said.thinking, streaming, facts)
 
 
 def http_headers(endpoint: Endpoint, *, streaming: bool) -> dict[str, str]:

@@ -166,7 +166,12 @@ class Transport:
             return
         drain = asyncio.ensure_future(_drain(response))
         self._drains.add(drain)
-        drain.add_done_callback(self._drains.discard)
+
+        def over(task: asyncio.Task[None]) -> None:  # also where it was canceled before it had begun
+            self._drains.discard(task)
+            response.release() if response.at_end else response.close()
+
+        drain.add_done_callback(over)
 
     def _connected(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -222,12 +227,7 @@ async def _drain(response: Response) -> None:
             while await response.read():
                 pass
     except (TimeoutError, e.ProviderError):
-        pass
-    finally:
-        if response.at_end:
-            response.release()
-        else:
-            response.close()
+        return
 
 
 def received(headers: Mapping[str, str]) -> Mapping[str, str]:

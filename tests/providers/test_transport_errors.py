@@ -639,3 +639,37 @@ async def test_a_connection_is_used_again():
             await asyncio.sleep(0.02)
 
         assert server.connections <= 2
+
+
+@pytest.mark.parametrize("works", [0.0, 0.3], ids=["dead at once", "after some work"])
+async def test_only_a_dead_connection_is_opened_anew(works):
+    """A kept-alive connection that was closed is one thing; a provider that took the request and died is another.
+
+    The first is sent again, unseen: nothing had happened. The second may have been worked on and billed: it is a failure
+    like any other, for the policy to decide and the record to show.
+    """
+    requests = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        requests += 1
+        writer.write(sized(ANSWER))
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+        requests += 1
+        await asyncio.sleep(works)
+
+    request = Request.of({"model": "m", "messages": [{"role": "user", "content": "?"}]})
+    async with Server(script) as server, Transport() as transport:
+        call = encode(request, endpoint(server.url))
+        assert await Exchange(call, transport, secret=KEY, limits=Limits(total=2)).next()
+        await asyncio.sleep(0.01)
+        again = Exchange(call, transport, secret=KEY, limits=Limits(total=2))
+        if works:
+            with pytest.raises(e.ConnectionFailed):
+                await again.next()
+        else:
+            assert await again.next()
+        again.close()
+
+    assert (2 if works else 3) == requests

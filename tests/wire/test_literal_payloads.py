@@ -13,6 +13,7 @@ import asyncio
 import gc
 import json
 import warnings
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -73,10 +74,20 @@ def router_at(base_url: str, provider: str, **policy: Any) -> Router:
 async def answer(provider: str, *replies: Reply, stream: bool, **fields: Any) -> Completion:
     """The completion that *replies* mean; of a stream the one on its last chunk, after its pieces were checked."""
     async with replay(*replies) as server, router_at(server.base_url, provider) as router:
-        request = {"model": MODELS[provider], "messages": QUESTION, **fields}
-        if not stream:
-            return await router.complete(request)
-        chunks = [chunk async for chunk in router.stream(request)]
+        return await ask(router, provider, stream=stream, **fields)
+
+
+async def answers(provider: str, *replies: Reply, stream: bool) -> list[Completion]:
+    """One completion for each of *replies*, by one router."""
+    async with replay(*replies) as server, router_at(server.base_url, provider) as router:
+        return [await ask(router, provider, stream=stream) for _ in replies]
+
+
+async def ask(router: Router, provider: str, *, stream: bool, **fields: Any) -> Completion:
+    request = {"model": MODELS[provider], "messages": QUESTION, **fields}
+    if not stream:
+        return await router.complete(request)
+    chunks = [chunk async for chunk in router.stream(request)]
     last = chunks[-1].completion
     assert last is not None
     for index, choice in enumerate(last.choices):
@@ -244,8 +255,8 @@ async def test_an_answer_says_what_the_documents_say(name, stream):
     """However it was asked for, and wherever the network cuts it."""
     provider = name.split("/", maxsplit=1)[0]
     size = (FOLDER / name).stat().st_size
-    for split in (0, 7 if size < 3000 else 700, *([1] if size < 1100 else [])):
-        got = await answer(provider, literal(name, split=split), stream=stream)
+    splits = (0, 7 if size < 3000 else 700, *([1] if size < 1100 else []))
+    for got in await answers(provider, *(literal(name, split=split) for split in splits), stream=stream):
         check(name, ANSWERS[name], got)
 
 
@@ -261,10 +272,9 @@ async def test_the_framing_of_a_stream_means_nothing(name):
         body.replace(b"data: ", b"data:"),
         b": keep-alive\n\nevent: message\nid: 7\nretry: 100\n" + body,
     )
-    for framed in framings:
-        reply = literal(name, ends=True)
-        reply.body = framed
-        check(name, ANSWERS[name], await answer(provider, reply, stream=True))
+    replies = [replace(literal(name, ends=True), body=framed) for framed in framings]
+    for got in await answers(provider, *replies, stream=True):
+        check(name, ANSWERS[name], got)
 
 
 @pytest.mark.parametrize("split", [0, 1, 6])
