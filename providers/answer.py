@@ -98,6 +98,8 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """One of the answers: the text, the reasoning, the tool calls, and why it ended (*raw*: in the provider's word)."""
+
     index: int = 0
     content: str | None = None
     reasoning_content: str | None = None
@@ -222,6 +224,7 @@ class Completion:
 
 
 def usage_to_openai(usage: Usage) -> dict[str, Any]:
+    """*usage* as OpenAI's mapping."""
     out: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens or 0,
         "completion_tokens": usage.completion_tokens or 0,

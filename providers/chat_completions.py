@@ -16,9 +16,10 @@ from providers.assemble import Assembler, dig, reported_cost, text_of, usage_of
 from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
 from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
+from providers.secret import MASK
 from providers.translate import nearest_detail, put, system_text, translate
 from providers.types import Chunk, Image, Message, Request, Text, Usage
-from providers.wire import MASK, Call, HttpRequest, Poll, with_extra
+from providers.wire import Call, HttpRequest, Poll, with_extra
 
 path = "/chat/completions"
 MOST_CHOICES = 1024  # an index beyond is rubbish
@@ -52,26 +53,30 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     body: dict[str, Any] = {"model": endpoint.wire_model, "messages": turns, **said.fields}
     if dialect.system.to is not None and (text := system_text(request.messages)):
         put(body, tuple(dialect.system.to.split(".")), text)
-    body.update(dialect.always)
+    if dialect.always:
+        with_extra(body, dialect.always)
     if streaming:
-        body.update(dialect.when_streaming)
+        with_extra(body, dialect.when_streaming)
     if None in body.values():
         body = {name: value for name, value in body.items() if value is not None}
     if request.extra:
         with_extra(body, request.extra)
-    http = HttpRequest(endpoint.url, body, http_headers(endpoint, streaming=streaming))
+    http = http_request(endpoint, body, streaming=streaming)
     facts = {"choices": body["n"]} if isinstance(body.get("n"), int) else {}
     return Call(endpoint, http, said.changes, said.thinking, streaming, facts)
 
 
-def http_headers(endpoint: Endpoint, *, streaming: bool) -> dict[str, str]:
+def http_request(endpoint: Endpoint, body: Any, *, streaming: bool) -> HttpRequest:
+    """The POST that carries *body* to *endpoint*, its keys masked."""
     auth = endpoint.auth
-    return {
+    headers = {
         auth.header: f"{auth.scheme} {MASK}".strip(),
         "Content-Type": "application/json",
         "Accept": "text/event-stream" if streaming else "application/json",
         **endpoint.headers,
+        **dict.fromkeys(endpoint.hidden_headers, MASK),
     }
+    return HttpRequest(endpoint.url, body, headers, hidden=frozenset((auth.header, *endpoint.hidden_headers)))
 
 
 def messages(request: Request, dialect: Dialect) -> list[dict[str, Any]]:
@@ -127,12 +132,13 @@ def _parts(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
 class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
     """Reads one answer. See `providers.wire.Reader`."""
 
-    __slots__ = ("_assembler", "_call", "_cost_paths", "_costs", "closed", "id", "model")
+    __slots__ = ("_assembler", "_call", "_cost_paths", "_cost_roots", "_costs", "closed", "id", "model")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._assembler = Assembler(call)
         self._cost_paths = call.endpoint.dialect.reading.cost
+        self._cost_roots = {path_.split(".", 1)[0] for path_ in self._cost_paths}
         self._costs = 0
         self.closed = False
         self.id = ""
@@ -181,18 +187,16 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
             text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
             rules = self._call.endpoint.dialect.errors
             raise read_failure(payload, rules=rules, status=200, headers=headers, body=text)
-        chunks = []
         choices = payload.get("choices")
         if choices and not isinstance(choices, list):
             message = "choices is not a list"
             raise MalformedReply(message, status=200)
-        for choice in choices or ():
-            if isinstance(choice, dict) and (chunk := self._choice(choice, field)) is not None:
-                chunks.append(chunk)
+        pieces = [self._choice(choice, field) for choice in choices or () if isinstance(choice, dict)]
+        chunks = [piece for piece in pieces if piece is not None]
         if not self.id and (found := payload.get("id")):
             self.id, self.model = str(found), str(payload.get("model") or "")
         usage = payload.get("usage")
-        if usage or "meta" in payload:
+        if usage or not self._cost_roots.isdisjoint(payload):
             self._accounts(payload, usage, chunks)
         return chunks
 

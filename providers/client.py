@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from providers import chat_completions, tasks
@@ -27,6 +27,7 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
 
 BODY_LIMIT = 64 * 2**20  # bytes of a whole answer
 THREAD_ABOVE = 4 * 2**20  # bytes from which JSON is parsed beside the event loop, not in it
+POLL_FAILURES = 10  # polls that may fail before the job is given up (reliability.md, 1.14)
 LOOK = 1.0  # seconds of silence after which the connection is looked at
 SNIFF = 6  # bytes that tell a stream of events from anything else
 LATE = 0.1  # seconds that the cost may take after the end
@@ -64,11 +65,36 @@ class Exchange:
     *status*, *headers*: of the last HTTP response; None and empty before there was one.
     """
 
-    __slots__ = ("_call", "_failure", "_http", "_limits", "_loop", "_parser", "_poll", "_response", "_secret", "_started",
-                 "_asked", "_transport", "_waited", "headers", "reader", "status")  # fmt: skip
+    __slots__ = (
+        "_asked",
+        "_call",
+        "_failure",
+        "_http",
+        "_limits",
+        "_loop",
+        "_parser",
+        "_poll",
+        "_poll_failures",
+        "_polled",
+        "_response",
+        "_secret",
+        "_secrets",
+        "_started",
+        "_total",
+        "_transport",
+        "_waited",
+        "headers",
+        "reader",
+        "status",
+    )  # fmt: skip
 
     def __init__(self, call: Call, transport: Transport, *, secret: str | None, limits: Limits) -> None:
         self._call, self._transport, self._secret, self._limits = call, transport, secret, limits
+        endpoint = call.endpoint
+        self._secrets = {name: hidden.reveal() for name, hidden in endpoint.hidden_headers.items()}
+        if secret is not None:
+            self._secrets[endpoint.auth.header] = f"{endpoint.auth.scheme} {secret}".strip()
+        self._total = limits.total
         self._loop = asyncio.get_running_loop()
         self._started = self._asked = self._loop.time()
         self._waited: float | None = None  # seconds waited since the last progress; None before the first token
@@ -76,6 +102,8 @@ class Exchange:
         self._response: Response | None = None
         self._parser = EventParser()
         self._poll: Poll | None = None
+        self._polled: Poll | None = None  # the poll that was sent last
+        self._poll_failures = 0
         self._failure: e.ProviderError | None = None  # raised after the chunks that came before it
         self.reader: Reader = PROTOCOLS[call.endpoint.protocol].reader(call)
         self.status: int | None = None
@@ -96,9 +124,12 @@ class Exchange:
                     return batch
         except e.ProviderError as error:
             self.close()
+            if await self._poll_again(error):
+                return await self.next()
             error.deployment = self._call.endpoint.name
-            if self._secret:
-                error.scrub(self._secret)
+            for secret in (self._secret, *self._secrets.values()):
+                if secret:
+                    error.scrub(secret)
             raise
         return []
 
@@ -116,7 +147,7 @@ class Exchange:
 
     def extend(self, total: float) -> None:
         """Let the exchange take *total* seconds from its start: what has begun need not leave time for others."""
-        self._limits = replace(self._limits, total=total)
+        self._total = total
 
     async def _begin(self) -> list[Chunk]:
         """Send what is to be sent, and read as far as the first chunks."""
@@ -137,6 +168,18 @@ class Exchange:
         self.close(whole=True)
         return answer
 
+    async def _poll_again(self, error: e.ProviderError) -> bool:
+        """Whether a poll that failed is sent once more: the job it asks after does not fail with it."""
+        poll = self._polled
+        if poll is None or not error.here or self.status == 200 or self._poll_failures >= POLL_FAILURES:
+            return False
+        self._poll_failures += 1
+        try:
+            await self._later(poll)
+        except e.ProviderTimeout:
+            return False
+        return True
+
     async def _first_bytes(self, response: Response) -> bytes:
         """As much as it takes to see what this is, where its label does not say."""
         first = await self._bytes(response)
@@ -151,13 +194,12 @@ class Exchange:
     async def _later(self, poll: Poll) -> list[Chunk]:
         """Wait before the poll is sent; nothing has come so far."""
         self.close(whole=True)
-        total = self._limits.total
-        left = None if total is None else self._started + total - self._loop.time()
-        await asyncio.sleep(poll.after if left is None else min(poll.after, max(left, 0.0)))
-        if left is not None and poll.after >= left:
-            message = "the task was not finished within the time that this attempt had"
+        total = self._total
+        if total is not None and self._loop.time() + poll.after >= self._started + total:
+            message = "the task is not finished, and this attempt has no time left to ask again"
             raise e.ProviderTimeout(message, phase="answer")
-        self._http = poll.http
+        await asyncio.sleep(poll.after)
+        self._http, self._polled = poll.http, poll
         return []
 
     async def _more(self, response: Response) -> list[Chunk]:
@@ -199,11 +241,11 @@ class Exchange:
         sent = self._loop.time()  # a job is polled by many requests, each with its own limits
         headers_by = None if limits.headers is None else sent + limits.headers
         first_by = sent + limits.first_token if self._call.streaming and limits.first_token is not None else None
-        ends = self._by(limits.total)
+        ends = self._by(self._total)
         at = _earliest(headers_by, first_by, ends)
         try:
             async with asyncio.timeout_at(at):
-                response = await self._transport.send(http, secret=self._secret, connect=limits.connect)
+                response = await self._transport.send(http, secrets=self._secrets, connect=limits.connect)
         except TimeoutError:
             phase: e.Phase = "answer" if at == ends else "headers" if at == headers_by else "first_token"
             message = f"no answer within {self._loop.time() - self._started:.3g} s"
@@ -270,7 +312,7 @@ class Exchange:
                 at, phase = now + limits.idle, "idle"
         else:
             at, phase = (None if limits.idle is None else now + limits.idle - self._waited), "idle"
-        ends = self._by(limits.total)
+        ends = self._by(self._total)
         if ends is not None and (at is None or ends < at):
             at, phase = ends, "grace" if phase == "grace" else "answer"
         return at, phase

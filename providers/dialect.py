@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from providers.errors import nearest
+from providers.secret import Secret
 from providers.types import EFFORTS, Effort
 
 Modality = Literal["text", "image", "video"]
@@ -114,7 +115,7 @@ class ErrorRule(Row):
 
     @model_validator(mode="after")
     def _matches_something(self) -> Self:
-        from providers.failures import FAILURES  # noqa: PLC0415  # failures reads rows, rows name failures
+        from providers.failures import FAILURES  # failures reads rows, rows name failures
 
         if self.status is None and self.code is None and self.text is None:
             message = "an error rule needs a status, a code or a text to match"
@@ -126,6 +127,8 @@ class ErrorRule(Row):
 
 
 class Auth(Row):
+    """Which header holds the key, and the word before it."""
+
     header: str = "Authorization"
     scheme: str = "Bearer"
 
@@ -168,7 +171,7 @@ class Reading(Row):
 
 
 class Polling(Row):
-    """Pace of polling a job, in seconds: *first*, then times *factor* up to *longest*. (Runware: start at 1–2 s.)"""
+    """Pace of polling a job, in seconds: *first*, then times *factor* up to *longest*; Runware says start at 1–2 s."""
 
     first: Annotated[float, Field(gt=0)] = 1.0
     factor: Annotated[float, Field(ge=1)] = 1.5
@@ -303,6 +306,7 @@ class Endpoint:
     dialect: Dialect
     auth: Auth = Auth()
     headers: Mapping[str, str] = field(default_factory=dict)
+    hidden_headers: Mapping[str, Secret] = field(default_factory=dict)
     context: int | None = None
     max_output: int | None = None
     input: frozenset[Modality] | None = None

@@ -146,8 +146,8 @@ class ProviderError(RouterError):
     def scrub(self, secret: str) -> None:
         """Take *secret* out of all that the provider said: some echo the key in their error."""
         if secret:
-            self.message = self.message.replace(secret, "***")
-            self.body = self.body.replace(secret, "***")
+            self.message = without(secret, self.message)
+            self.body = without(secret, self.body)
             self.code = self.code.replace(secret, "***") if self.code else self.code
             self.parameter = self.parameter.replace(secret, "***") if self.parameter else self.parameter
             self.request_id = self.request_id.replace(secret, "***") if self.request_id else self.request_id
@@ -334,9 +334,20 @@ class UpstreamTimeout(ServerError):
 
 def one_line(text: str) -> str:
     """*text* on one printable line, cut to a length for messages: no log injection, no wall of HTML."""
-    text = "".join(character if character.isprintable() else " " for character in text[: TEXT_LIMIT * 2])
-    text = " ".join(text.split())
+    text = text[: TEXT_LIMIT * 2]
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+        text = " ".join(text.split())
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"
+
+
+def without(secret: str, text: str) -> str:
+    """*text* without *secret*, and without a first part of it where the text was cut inside."""
+    text = text.replace(secret, "***")
+    for length in range(min(len(secret) - 1, len(text)), 3, -1):
+        if text.endswith(secret[:length]):
+            return text[:-length] + "***"
+    return text
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -108,14 +108,12 @@ def classify(
     rules: Sequence[ErrorRule] = (),
 ) -> type[e.ProviderError]:
     """The class of a failure. *codes* are the provider's own words for it, most telling first."""
-    lowered = message.lower()
-    for rule in rules:
-        if _matches(rule, status, codes, lowered) and _believable(FAILURES[rule.is_], status):
-            return FAILURES[rule.is_]
-    telling = [code.lower() for code in codes if code.lower() not in _VAGUE]
-    for code in telling:
-        if code in _CODES and _believable(_CODES[code], status):
-            return _CODES[code]
+    lowered, words = message.lower(), [code.lower() for code in codes]
+    told = [FAILURES[rule.is_] for rule in rules if _matches(rule, status, words, lowered)]
+    told += [_CODES[word] for word in words if word in _CODES and word not in _VAGUE]
+    believed = next((kind for kind in told if _believable(kind, status)), None)
+    if believed is not None:
+        return believed
     if status in _REFUSALS and any(text in lowered for text in _CONTEXT_TEXTS):
         return e.ContextLengthExceeded
     if status in _REFUSALS and any(text in lowered for text in _POLICY_TEXTS):
@@ -124,10 +122,7 @@ def classify(
         return _STATUSES[status]
     if status is not None and status >= 400:
         return e.BadRequest if status < 500 else e.ServerError
-    for code in codes:
-        if code.lower() in _CODES:
-            return _CODES[code.lower()]
-    return e.ServerError
+    return next((_CODES[word] for word in words if word in _CODES), e.ServerError)
 
 
 def _believable(kind: type[e.ProviderError], status: int | None) -> bool:
@@ -137,10 +132,10 @@ def _believable(kind: type[e.ProviderError], status: int | None) -> bool:
     return status < 400 or status in (_BAD_REQUEST if kind is e.BadRequest else _REFUSED)
 
 
-def _matches(rule: ErrorRule, status: int | None, codes: Sequence[str], lowered: str) -> bool:
+def _matches(rule: ErrorRule, status: int | None, words: Sequence[str], lowered: str) -> bool:
     if rule.status is not None and rule.status != status:
         return False
-    if rule.code is not None and not any(fnmatchcase(code.lower(), rule.code.lower()) for code in codes):
+    if rule.code is not None and not any(fnmatchcase(word, rule.code.lower()) for word in words):
         return False
     return rule.text is None or rule.text.lower() in lowered
 

@@ -42,11 +42,15 @@ class _Value(BaseModel):
 
 
 class Text(_Value):
+    """Text of a message that has parts."""
+
     type: Literal["text"] = "text"
     text: str
 
 
 class MediaURL(_Value):
+    """Where a picture or a video is: https, or a `data:` URL; *detail* is how closely to look."""
+
     url: str = Field(min_length=1)
     detail: Literal["auto", "low", "high", "original"] | None = None
 
@@ -59,6 +63,8 @@ class Image(_Value):
 
 
 class Video(_Value):
+    """A video: *url* is https, or a `data:` URL."""
+
     type: Literal["video_url"] = "video_url"
     video_url: MediaURL
 
@@ -67,6 +73,8 @@ Part = Annotated[Text | Image | Video, Field(discriminator="type")]
 
 
 class Function(_Value):
+    """A function's name, and its arguments as the model wrote them."""
+
     name: str = Field(min_length=1)
     arguments: str = "{}"  # JSON text, exactly as the model wrote it
 
@@ -106,6 +114,8 @@ class Message(_Value):
     def _tidy(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
+        if len(data) == 2 and data.get("role") in ("user", "assistant", "system") and data.get("content"):
+            return data  # the usual turn says just these two
         # Other libraries' assistant messages carry `refusal: null`, `annotations: []` and the like back to us.
         said = {key: value for key, value in data.items() if value is not None and value != []}
         if said.get("role") == "developer":
@@ -127,6 +137,8 @@ class Message(_Value):
 
 
 class FunctionSpec(TypedDict):
+    """A function that the model may call; *parameters* is a JSON Schema."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic's own way to configure a TypedDict
 
     name: str
@@ -136,6 +148,8 @@ class FunctionSpec(TypedDict):
 
 
 class Tool(TypedDict):
+    """A tool, in OpenAI's shape."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
 
     type: Literal["function"]
@@ -143,12 +157,16 @@ class Tool(TypedDict):
 
 
 class FunctionName(TypedDict):
+    """A function, named."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
 
     name: str
 
 
 class NamedTool(TypedDict):
+    """The tool that must be called."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
 
     type: Literal["function"]
@@ -156,6 +174,8 @@ class NamedTool(TypedDict):
 
 
 class JsonSchema(TypedDict):
+    """The schema that the answer must fit."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
 
     name: str
@@ -165,6 +185,8 @@ class JsonSchema(TypedDict):
 
 
 class ResponseFormat(TypedDict):
+    """The format that the answer must have."""
+
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
 
     type: Literal["text", "json_object", "json_schema"]
@@ -239,7 +261,7 @@ class Request(_Value):
 
     if TYPE_CHECKING:
 
-        def __init__(  # noqa: PLR0913  # the canonical request is wide; every field but two has a default
+        def __init__(  # the canonical request is wide; every field but two has a default
             self,
             *,
             model: str,
@@ -443,10 +465,20 @@ def _fields_near(loc: tuple[int | str, ...]) -> Iterable[str]:
     return ("type", "json_schema", "name", "schema", "strict", "description", "function")
 
 
+def _is_usual(message: Message) -> bool:
+    """Whether a turn is plain text and nothing else: nothing can be wrong with it."""
+    return isinstance(message.content, str) and message.content.isascii() and not message.tool_calls
+
+
+_SPEAKERS = ("user", "assistant", "system")
+
+
 def _check_order(messages: tuple[Message, ...]) -> None:
     """Refuse what no chat model can read: tool results that answer nothing, tool calls that nobody answers."""
     waiting: set[str] = set()
     for place, message in enumerate(messages):
+        if not waiting and message.role in _SPEAKERS and _is_usual(message):
+            continue
         where = f"messages[{place}]"
         if message.role == "tool":
             if message.tool_call_id not in waiting:

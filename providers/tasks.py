@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from providers.assemble import Assembler, count, dig, reported_cost, text_of, usage_of
-from providers.chat_completions import http_headers, parse
+from providers.chat_completions import http_request, parse
 from providers.dialect import Dialect, DialectRow, Endpoint
 from providers.errors import EmptyReply, MalformedReply, ProviderError, Untranslatable
 from providers.failures import read_failure, refused
@@ -44,19 +44,18 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     changes = list(said.changes)
     task: dict[str, Any] = {"taskType": TASK, "taskUUID": task_uuid(key, endpoint.name), "model": endpoint.wire_model}
     task["messages"] = [_message(message, dialect) for message in request.messages if message.role != "system"]
-    for name, value in said.fields.items():
-        task[name] = value
+    task |= said.fields
     if dialect.system.to is not None and (text := system_text(request.messages)):
         put(task, tuple(dialect.system.to.split(".")), text)
     _media(request.messages, dialect, task, changes)
-    task.update(dialect.always)
+    with_extra(task, dialect.always)
     if dialect.delivery is not None:
         task["deliveryMethod"] = dialect.delivery
     if streaming and dialect.delivery != "async":
-        task.update(dialect.when_streaming)
+        with_extra(task, dialect.when_streaming)
     task = {name: value for name, value in task.items() if value is not None}
     with_extra(task, request.extra)
-    http = HttpRequest(endpoint.url, [task], http_headers(endpoint, streaming=streaming))
+    http = http_request(endpoint, [task], streaming=streaming)
     facts = {"task": str(task["taskUUID"]), "results": int(task.get("numberResults") or 1)}
     return Call(endpoint, http, tuple(changes), said.thinking, streaming, facts)
 
@@ -239,7 +238,8 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         after, pace = self._after, self._call.endpoint.dialect.polling
         self._after = min(after * pace.factor, pace.longest)
         asked = [{"taskType": "getResponse", "taskUUID": self._task}]
-        return Poll(HttpRequest(self._call.http.url, asked, self._call.http.headers), after)
+        sent = self._call.http
+        return Poll(HttpRequest(sent.url, asked, sent.headers, hidden=sent.hidden), after)
 
     def _is_ours(self, item: Mapping[str, Any]) -> bool:
         return item.get("taskUUID") in (self._task, "", None)  # one adapter answers with an empty one

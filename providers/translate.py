@@ -75,8 +75,9 @@ def translate(
     """
     fields: Fields = {}
     changes: list[Change] = []
+    values = request.__dict__  # pydantic's own store of the fields: some thirty look-ups a call are worth the short cut
     for name, word in dialect.plain:
-        value = getattr(request, name)
+        value = values[name]
         if value is not None:
             _say(name, value, word, fields, changes, streaming=streaming, shape=shapes.get(name))
     thinking = _reasoning(request, dialect, fields, changes)
@@ -106,15 +107,10 @@ def _say(
     streaming: bool,
     shape: Shape | None,
 ) -> None:
-    if word is None or (streaming and not word.streaming):
+    why = _unsayable(value, word, streaming=streaming)
+    if word is None or why is not None:
         if not _is_neutral(name, value, fields):
-            why = "there is no word for it here" if word is None else "it cannot be said while streaming"
-            changes.append(Change(name, _plain(value), None, "dropped", why))
-        return
-    if word.only is not None and _kind(value) not in word.only:
-        if not _is_neutral(name, value, fields):
-            why = f"only {', '.join(sorted(word.only))} can be said here"
-            changes.append(Change(name, _plain(value), None, "dropped", why))
+            changes.append(Change(name, _plain(value), None, "dropped", why or ""))
         return
     sent = value
     if word.low is not None or word.high is not None:
@@ -131,6 +127,17 @@ def _say(
         fields[word.path[0]] = sent
     else:
         put(fields, word.path, sent)
+
+
+def _unsayable(value: Any, word: Word | None, *, streaming: bool) -> str | None:
+    """Why *value* cannot be said; None if it can."""
+    if word is None:
+        return "there is no word for it here"
+    if streaming and not word.streaming:
+        return "it cannot be said while streaming"
+    if word.only is not None and _kind(value) not in word.only:
+        return f"only {', '.join(sorted(word.only))} can be said here"
+    return None
 
 
 def _is_neutral(name: str, value: Any, fields: Fields) -> bool:
@@ -201,12 +208,11 @@ def _reasoning(request: Request, dialect: Dialect, fields: Fields, changes: list
             changes.append(Change("reasoning_effort", "on", None, "dropped", why))
         _put_all(fields, wire)
         return True if wire is not None else None
-    return _level(request, effort, levels, dialect, fields, changes)
+    return _level(request, levels, dialect, fields, changes)
 
 
-def _level(
-    request: Request, effort: Effort, word: Word | None, dialect: Dialect, fields: Fields, changes: list[Change]
-) -> bool | None:
+def _level(request: Request, word: Word | None, dialect: Dialect, fields: Fields, changes: list[Change]) -> bool | None:
+    effort: Effort = request.reasoning_effort or "none"
     wire = word.levels[effort] if word is not None and word.levels is not None else None
     exact = word is not None and effort in word.exact
     if wire is None:
@@ -290,6 +296,8 @@ def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None
     if history.last_role and last and last[0] not in history.last_role:
         message = f"the last message must be of role {' or '.join(history.last_role)} here"
         raise Untranslatable(message)
+    if system.to is None and not system.join and all(map(_is_plain, request.messages)):
+        return
     thoughts = sum(1 for message in request.messages if message.reasoning_content)
     if thoughts and history.reasoning == "strip":
         why = "earlier reasoning is not sent back here"
@@ -300,6 +308,11 @@ def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None
         _media(request.messages, words, changes)
     if system.to is not None or system.join:
         _system_moves(request.messages, system, changes)
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether a turn is text and nothing else: there is nothing to say of it."""
+    return message.content.__class__ is str and message.reasoning_content is None
 
 
 def _media(messages: tuple[Message, ...], words: Mapping[str, Word | None], changes: list[Change]) -> None:

@@ -22,8 +22,9 @@ import aiohttp
 from multidict import CIMultiDict
 
 from providers import errors as e
-from providers.wire import MASK, HttpRequest
+from providers.wire import HttpRequest
 
+DEAD = 0.05  # seconds in which a connection shows that it had been closed before; later, the provider has worked on it
 DRAIN = 0.1  # seconds a finished stream may take to close, so that its connection is used again (as openai-python)
 _LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None, ceil_threshold=1e9)
@@ -109,23 +110,21 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def send(self, http: HttpRequest, *, secret: str | None, connect: float | None = None) -> Response:
-        """Send *http* with the key *secret* and return when the headers have come.
+    async def send(self, http: HttpRequest, *, secrets: Mapping[str, str], connect: float | None = None) -> Response:
+        """Send *http* and return when the headers have come. *secrets*: what its hidden headers really hold.
 
         Raises:
             ConnectionFailed, CertificateRejected, LocalFailure, ProviderTimeout, ProtocolViolation.
         """
-        headers = http.headers
-        if secret is not None:
-            headers = {name: value.replace(MASK, secret) if MASK in value else value for name, value in headers.items()}
-        else:
-            headers = {name: value for name, value in headers.items() if MASK not in value}
+        headers = {name: value for name, value in http.headers.items() if name not in http.hidden}
+        headers.update(secrets)
         session, timeout = self._connected(), self._timeout(connect)
-        sent = _Sent()
+        sent, begun = _Sent(), time.monotonic()
         try:
             return Response(await self._request(session, http, headers, timeout, sent))
         except _RAISED as error:
-            failure, again = _request_failure(error), sent.reused and _is_dead_connection(error)
+            quick = time.monotonic() - begun < DEAD
+            failure, again = _request_failure(error), quick and sent.reused and _is_dead_connection(error)
         if again:
             # A kept-alive connection that the provider had closed meanwhile: nothing has happened yet, so the request
             # is sent once more, on a connection of its own.
@@ -217,7 +216,7 @@ def _tracing() -> aiohttp.TraceConfig:
     return config
 
 
-async def _on_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
+async def _on_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
     context.trace_request_ctx.reused = True
 
 

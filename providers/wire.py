@@ -16,19 +16,25 @@ if TYPE_CHECKING:
     from providers.dialect import DialectRow, Endpoint
     from providers.types import Change, Chunk, Request
 
-MASK = "***"
-
 
 class HttpRequest:
-    """One HTTP request, without the key: `headers` show it masked; the transport puts it in as it sends.
+    """One HTTP request, without its keys.
 
+    `headers` show them masked and `hidden` names those headers; what they really hold is put in as it is sent.
     `body` is the JSON as bytes, made once, when it is first looked at: most planned calls are never sent.
     """
 
-    __slots__ = ("_body", "headers", "json", "method", "url")
+    __slots__ = ("_body", "headers", "hidden", "json", "method", "url")
 
-    def __init__(self, url: str, json: Any, headers: Mapping[str, str], method: str = "POST") -> None:
-        self.method, self.url, self.json, self.headers = method, url, json, headers
+    def __init__(
+        self,
+        url: str,
+        json: Any,
+        headers: Mapping[str, str],
+        method: str = "POST",
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.method, self.url, self.json, self.headers, self.hidden = method, url, json, headers, hidden
         self._body: bytes | None = None
 
     @property

@@ -1,7 +1,6 @@
 """Whom to ask, when, and what next: one canonical chat request to several LLM providers.
 
-    async with Router.open("routes.yaml") as router:
-        answer = await router.complete(Request(model="chat", messages=[{"role": "user", "content": "17 * 23?"}]))
+`Router.open("routes.yaml")`, then `complete`, `stream` or `plan` with a `Request`.
 """
 
 from providers.types import (

@@ -129,6 +129,8 @@ class Circuit:
         self.until = max(self.until, now + seconds)
 
     def _mostly_failing(self, now: float) -> bool:
+        if len(self.outcomes) < LEAST:
+            return False
         recent = [ok for at, ok in self.outcomes if now - at <= WINDOW]
         return len(recent) >= LEAST and recent.count(False) >= RATE * len(recent)
 

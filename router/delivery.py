@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Exchange, Limits
@@ -121,14 +120,18 @@ class Delivery:
         wait = place.at - now
         if wait <= 0:
             return
+        if wait >= self._run.limit:
+            account.give_back(place)
+            raise self._no_place(wait)
         try:
-            if wait >= self._run.limit:
-                message = "the account's known limits leave no place within the time of this attempt"
-                raise RateLimited(message, retry_after=wait, deployment=self._candidate.deployment)
             await asyncio.sleep(wait)
         except BaseException:
             account.give_back(place)
             raise
+
+    def _no_place(self, wait: float) -> RateLimited:
+        message = "the account's known limits leave no place within the time of this attempt"
+        return RateLimited(message, retry_after=wait, deployment=self._candidate.deployment)
 
     def take(self) -> list[Chunk]:
         """What has come since the last time and says something.
@@ -171,19 +174,21 @@ class Delivery:
 
     def partial(self) -> Completion:
         """What had come when it broke, with what all attempts have cost."""
-        return self._completion(self._usage())
+        folded = self._folder.completion()
+        return self._completion(folded, self._usage(folded))
 
     # -- records: exactly one of these, once
 
     def finish(self) -> Completion:
         """The answer is whole: recorded as a success."""
-        usage = self._usage()
+        folded = self._folder.completion()
+        usage = self._usage(folded)
         if self._place is not None and usage.total_tokens is not None:
             self._place.tokens = usage.total_tokens  # reserved were an estimate
         state = self._shell.health.succeeded(self._ticket, self._run.now)
         self._tell(state, "it answered")
         self._record("success", cost=self._cost(usage), usage=usage, status=self._status)
-        self.answer = self._completion(usage)
+        self.answer = self._completion(folded, usage)
         return self.answer
 
     def failed(self, error: ProviderError) -> None:
@@ -265,9 +270,9 @@ class Delivery:
     def _request_id(self) -> str | None:
         return self._exchange.request_id if self._exchange is not None else None
 
-    def _usage(self) -> Usage:
-        return estimate.usage_or_estimate(self._folder.usage or Usage(), self._run.plan.request,
-                                          self._folder.completion())  # fmt: skip
+    def _usage(self, folded: Completion | None = None) -> Usage:
+        folded = folded or self._folder.completion()
+        return estimate.usage_or_estimate(folded.usage, self._run.plan.request, folded)
 
     def _cost(self, usage: Usage) -> Cost:
         return self._folder.cost or estimate.price_of(usage, self._candidate.target.price)
@@ -278,13 +283,12 @@ class Delivery:
             return Cost(0.0, "estimated")
         return self._cost(usage or Usage(estimate.prompt_tokens(self._run.plan.request), 0))
 
-    def _completion(self, usage: Usage) -> Completion:
-        reader = self._reader
-        attempts = tuple(self._run.attempts)
-        return replace(
-            self._folder.completion(),
-            usage=usage,
-            cost=estimate.sum_costs([attempt.cost for attempt in attempts]),
+    def _completion(self, folded: Completion, usage: Usage) -> Completion:
+        reader, attempts = self._reader, tuple(self._run.attempts)
+        return Completion(
+            folded.choices,
+            usage,
+            estimate.sum_costs([attempt.cost for attempt in attempts]),
             id=getattr(reader, "id", "") or f"chatcmpl-{self._run.key}",
             model=getattr(reader, "model", "") or self.call.endpoint.wire_model,
             created=int(time.time()),
@@ -296,6 +300,4 @@ class Delivery:
 
 
 def _only_text(chunk: Chunk) -> Chunk:
-    return Chunk(
-        chunk.content, chunk.reasoning_content, chunk.tool_calls, index=chunk.index, logprobs=chunk.logprobs
-    )
+    return Chunk(chunk.content, chunk.reasoning_content, chunk.tool_calls, index=chunk.index, logprobs=chunk.logprobs)

@@ -41,7 +41,6 @@ from providers.errors import (
     UpstreamTimeout,
     nearest,
 )
-
 from providers.types import Attempt
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ __all__ = [
     "ConfigError",
     "ConnectionFailed",
     "ContentBlocked",
-    "ContinuationRejected",
     "ContextLengthExceeded",
+    "ContinuationRejected",
     "CredentialFailed",
     "DeadlineExceeded",
     "DeploymentsExhausted",
@@ -169,9 +168,11 @@ def everybody_rests(plan: Plan) -> DeploymentsExhausted | None:
     resting: list[tuple[str, str, float]] = [
         (out.deployment, out.why, out.retry_in) for out in plan.excluded if out.retry_in is not None
     ]
-    for candidate in plan.candidates:
-        if candidate.wait:
-            resting.append((candidate.deployment, f"it rests for {candidate.wait:.3g} s", candidate.wait))
+    resting += [
+        (candidate.deployment, f"it rests for {candidate.wait:.3g} s", candidate.wait)
+        for candidate in plan.candidates
+        if candidate.wait
+    ]
     if not resting:
         return None
     attempts = []

@@ -38,6 +38,9 @@ def prompt_tokens(request: Request, count: Tokenizer = text_tokens) -> int:
     """About how many tokens the prompt of *request* has, tools included; *count* counts a text's."""
     total = 0
     for message in request.messages:
+        if message.content.__class__ is str and not message.tool_calls:  # the usual turn
+            total += PER_MESSAGE + count(message.content)
+            continue
         total += PER_MESSAGE + count(message.text)
         total += sum(PER_IMAGE if isinstance(part, Image) else PER_VIDEO for part in message.media)
         total += sum(count(call.name + call.arguments) for call in message.tool_calls)

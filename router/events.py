@@ -73,7 +73,7 @@ Hook = Callable[[Event], None]
 
 
 class Hooks:
-    """Calls every hook with every event; one that fails too often is left out."""
+    """Calls every hook with every event; one that fails too often is left out. False when there is none."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = [*hooks]

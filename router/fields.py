@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Discriminator, PlainValidator, Tag, WithJs
 
 from providers.dialect import Price
 from providers.errors import nearest
+from providers.secret import Secret
 from router import units
-from router.config import Hold, Secret
+from router.config import Hold
 
 VARIABLE = r"\$\{.+\}"  # a value that the environment gives
 

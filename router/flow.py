@@ -186,7 +186,9 @@ class Flow:
             if not delivery.ready:
                 delivery.close()
         self._splice, self._continued, self._restarted = splice, call is not None, restart
-        how: Literal["spliced", "continued", "restarted"] = "restarted" if restart else "continued" if call is not None else "spliced"
+        how: Literal["spliced", "continued", "restarted"] = (
+            "restarted" if restart else "continued" if call is not None else "spliced"
+        )
         reasoning, content = len(delivered.reasoning_content or ""), len(delivered.content or "")
         self._seams.append(Seam(broken.deployment, candidate.deployment, how, reasoning, content, str(error)))
         if restart:

@@ -52,7 +52,7 @@ class Health:
     """The state of everything that a router asks. One per router, used from one event loop."""
 
     def __init__(self, rng: Random | None = None) -> None:
-        self._rng = rng or Random(0)  # noqa: S311  # jitter
+        self._rng = rng or Random(0)  # jitter
         self._facts: dict[str, tuple[Fact, ...]] = {}
         self._known: dict[str, Endpoint] = {}
         self._circuits: dict[str, Circuit] = {}

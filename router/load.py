@@ -6,12 +6,14 @@ Refuses to look into the environment of the process (it is an argument) and to c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from providers.dialect import Auth, DialectRow, Endpoint, Price, compile_dialect, layer
+from providers.secret import Secret
 from router import catalog as packaged
 from router.config import (
     Backoff,
@@ -25,7 +27,6 @@ from router.config import (
     Policy,
     Provider,
     Route,
-    Secret,
     Timeouts,
 )
 from router.documents import Document, plain, read
@@ -38,6 +39,9 @@ from router.rows import CatalogFile, EntryRow, GatewayRow, LimitsRow, PolicyRow,
 from router.validate import check
 
 __all__ = ["load"]
+
+# Headers that are called like a secret hold one: they are never shown.
+_HIDDEN = re.compile(r"key|token|secret|auth|password|cookie|credential|signature", re.IGNORECASE)
 
 
 def load(
@@ -111,6 +115,7 @@ class _Compiler:
         wire = PROTOCOLS[protocol]
         rows: tuple[DialectRow, ...] = (wire.row, *above.rows, *own.rows)
         said = layer(*rows)
+        headers: Mapping[str, str] = said.get("headers", {})
         media = own.last("input")
         kinds = None if media is None else frozenset(media)
         price = own.merged("price")
@@ -123,7 +128,8 @@ class _Compiler:
             url=self._providers[provider].base_url + wire.path,
             dialect=compile_dialect(*rows, max_output=own.last("max_output"), media=kinds),
             auth=said.get("auth") or Auth(),
-            headers=said.get("headers", {}),
+            headers={name: value for name, value in headers.items() if not _HIDDEN.search(name)},
+            hidden_headers={name: Secret(value) for name, value in headers.items() if _HIDDEN.search(name)},
             context=own.last("context"),
             max_output=own.last("max_output"),
             input=kinds,

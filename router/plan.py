@@ -99,6 +99,7 @@ class Plan:
         self, request: Request, route: Route, setting: Setting, source: Iterator[Candidate | Excluded]
     ) -> None:
         self.request, self._route, self._setting, self._source = request, route, setting, source
+        self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
 
@@ -124,6 +125,10 @@ class Plan:
         """The candidate at *place*; None when there are not so many. Works out no more than that."""
         self._work_out(place)
         return self._candidates[place] if place < len(self._candidates) else None
+
+    def may_have(self, place: int) -> bool:
+        """Whether there may be a candidate at *place*; looks at none that has not been looked at."""
+        return place < len(self._candidates) or len(self._candidates) + len(self._excluded) < self._count
 
     def wait(self, candidate: Candidate, *, asked: bool = False) -> float | None:
         """Seconds until *candidate* may be asked, as things stand now; None if it may not.
@@ -228,7 +233,14 @@ class _Walk:
                 yield Excluded(deployment.name, "its weight is 0: it is never asked")
 
     def _in_order(self, tier: Sequence[Deployment]) -> Sequence[Deployment]:
-        return in_order(tier, self._route.select, self._setting.standing, self._rng, self._tokens, self._request)
+        return in_order(
+            tier,
+            self._route.select,
+            self._setting.standing,
+            rng=self._rng,
+            tokens=self._tokens,
+            request=self._request,
+        )
 
     def _consider(self, deployment: Deployment, *, shut: bool = False) -> Candidate | Excluded:
         name, tokens, standing = deployment.name, self._tokens, self._setting.standing
@@ -273,7 +285,7 @@ def _expected(request: Request, deployment: Deployment, tokens: int) -> Cost:
 
 
 def in_order(
-    tier: Sequence[Deployment], select: str, standing: Standing, rng: Random, tokens: int, request: Request
+    tier: Sequence[Deployment], select: str, standing: Standing, *, rng: Random, tokens: int, request: Request
 ) -> Sequence[Deployment]:
     """The deployments of a tier as *select* wants them; ties stay in the order of the file."""
     if len(tier) < 2 or select == "priority":

@@ -134,10 +134,13 @@ def _other_key(plan: Plan, attempts: Sequence[Attempt], left: float) -> Try | No
 def _share(plan: Plan, place: int, attempts: Sequence[Attempt], left: float) -> float:
     """How long an attempt may take: half of what is left while somebody else could still be asked after it."""
     last = len(attempts) + 1 >= plan.policy.attempts
-    asked = {attempt.deployment for attempt in attempts}
-    behind = plan.candidate(place + 1)
-    if last or behind is None or behind.deployment in asked:
+    if last or not plan.may_have(place + 1):
         return left
+    if attempts:
+        asked = {attempt.deployment for attempt in attempts}
+        behind = plan.candidate(place + 1)
+        if behind is None or behind.deployment in asked:
+            return left
     return left * RESERVE
 
 

@@ -11,13 +11,14 @@ glued together, and no prompt text of ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from providers.client import encode
-from providers.types import Chunk, Completion, Message, Request, Seam
+from providers.types import Chunk, Completion, Message, Request
 from providers.wire import Call, HttpRequest
 from router.errors import AnswersDisagree
+
 
 def mendable(delivered: Completion, request: Request) -> str | None:
     """Why an answer that broke after *delivered* cannot be mended by splicing; None if it can."""
@@ -129,6 +130,4 @@ def continuing(request: Request, planned: Call, delivered: Completion, spent: in
 
 def _with(http: HttpRequest, fields: Mapping[str, Any]) -> HttpRequest:
     body = [{**http.json[0], **fields}] if isinstance(http.json, list) else {**http.json, **fields}
-    return HttpRequest(http.url, body, http.headers, http.method)
-
-
+    return HttpRequest(http.url, body, http.headers, http.method, http.hidden)

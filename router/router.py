@@ -7,6 +7,7 @@ plan's business, what to do after a failure the policy's, what a call looks like
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -14,7 +15,6 @@ from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 from providers.errors import ProviderError
 from providers.transport import Transport
@@ -22,7 +22,7 @@ from providers.types import Chunk, Completion, Request
 from router import estimate
 from router.delivery import Delivery
 from router.errors import RouterError, UnknownModel
-from router.events import Event, Hook, Hooks, Learned, RequestEnded, log_event
+from router.events import Event, Hook, Hooks, Learned, RequestEnded, log, log_event
 from router.flow import Flow
 from router.health import Health
 from router.learning import learn
@@ -32,6 +32,7 @@ from router.run import Run
 if TYPE_CHECKING:
     from providers.wire import Call
     from router.config import Config, Route
+
 
 class Router:
     """Sends one canonical request to whichever deployment of its route can serve it.
@@ -48,10 +49,10 @@ class Router:
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
     ) -> None:
         self.config = config
-        self._rng = rng or Random()  # noqa: S311  # jitter and weights, not secrets
+        self._rng = rng or Random()  # jitter and weights, not secrets
         self.health = Health(self._rng)
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
-        self._hooks = Hooks((log_event, *hooks))
+        self._hooks = Hooks(hooks)
         self._transports: dict[str, Transport] = {}
         self._closed = False
 
@@ -79,7 +80,7 @@ class Router:
         Raises:
             ConfigError: with every problem of the file, each with its line.
         """
-        from router.load import load  # noqa: PLC0415  # YAML is read once; `import router` must stay cheap
+        from router.load import load  # YAML is read once; `import router` must stay cheap
 
         config = load(source, environ=os.environ if environ is None else environ, catalog=catalog)
         return cls(config, hooks=hooks, rng=rng, tokenizer=tokenizer)
@@ -109,7 +110,7 @@ class Router:
             InvalidRequest, UnknownModel.
         """
         request = Request.of(request)
-        return make_plan(request, self._route(request), self._setting, rng=Random(0), streaming=streaming)  # noqa: S311
+        return make_plan(request, self._route(request), self._setting, rng=Random(0), streaming=streaming)
 
     async def complete(self, request: Request | Mapping[str, Any]) -> Completion:
         """The whole answer.
@@ -167,7 +168,7 @@ class Router:
         return route
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
-        key = uuid4().hex
+        key = os.urandom(16).hex()
         plan = make_plan(request, self._route(request), self._setting, rng=self._rng, streaming=streaming, key=key)
         return Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
 
@@ -194,6 +195,8 @@ class Router:
         return found
 
     def _ended(self, run: Run, outcome: str, answer: Completion | None = None) -> None:
+        if not self._hooks and outcome == "success" and len(run.attempts) == 1 and not log.isEnabledFor(logging.INFO):
+            return  # nobody listens, and the log has nothing to say
         attempts = tuple(run.attempts)
         cost = answer.cost if answer is not None else estimate.sum_costs([attempt.cost for attempt in attempts])
         name = answer.deployment if answer is not None else None
@@ -207,7 +210,10 @@ class Router:
             self.emit(Learned(fact))
 
     def emit(self, event: Event) -> None:
-        self._hooks.emit(event)
+        """Tell the log and the hooks."""
+        log_event(event)
+        if self._hooks:
+            self._hooks.emit(event)
 
 
 def _clock() -> float:

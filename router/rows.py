@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from providers.dialect import MEDIA, PARAMS, REASONING, DeploymentRow, DialectRow, Row, Source
 from providers.errors import nearest
+from providers.secret import Secret
 from providers.types import Fidelity, Sampling
-from router.config import Gateway, Need, OnInterruption, Order, Policy, Secret, Select
+from router.config import Gateway, Need, OnInterruption, Order, Policy, Select
 from router.fields import (
     Amount,
     BaseURL,

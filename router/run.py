@@ -1,7 +1,8 @@
 """One request's state on its way, in tenacity's vocabulary.
 
-Knows the plan, what was tried, and how a failure becomes the next step (`policy.next_step`). The first attempt is made
-without any machinery; only when something has failed does tenacity turn the crank. Refuses to know HTTP and streams.
+Knows the plan, what was tried, and how a failure becomes the next step (`policy.next_step`). The first attempt, and the
+one after a failure, are made without any machinery; from then on tenacity turns the crank. Refuses to know HTTP and
+streams.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ class Run:
         if not ended:
             return candidate.call
         planned = candidate.call
-        return encode(
-            self.plan.request, planned.endpoint, streaming=planned.streaming, key=f"{self.key}/{ended}"
-        )
+        return encode(self.plan.request, planned.endpoint, streaming=planned.streaming, key=f"{self.key}/{ended}")
 
     def task_ended(self, deployment: str) -> None:
         """The provider has taken the call and said that it failed: a retry is another task."""
@@ -84,8 +83,7 @@ class Run:
         """
         if isinstance(self.step, Stop):
             raise self._ending(self.step, None)
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        await self._rest()
         try:
             return await attempt(self)
         except ProviderError as error:
@@ -94,25 +92,34 @@ class Run:
 
     async def again(self, attempt: Callable[[Run], Awaitable[T]], failure: ProviderError) -> T:
         """As `through`, after *failure* has been recorded as an attempt."""
-        known: ProviderError | None = failure
+        # One failure is the usual number: the second attempt is made without machinery too, and costs what it must.
+        self._advance()
+        if isinstance(self.step, Try):
+            await self._rest()
+            try:
+                return await attempt(self)
+            except ProviderError as error:
+                failure = error
+            self._advance()
+        if isinstance(self.step, Try):
+            await self._rest()
+            crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
+            try:
+                return await crank(attempt, self)
+            except ProviderError as error:
+                failure = error
+        assert isinstance(self.step, Stop)  # noqa: S101  # nothing else ends the attempts
+        ending = self._ending(self.step, failure)
+        if ending is failure:
+            raise failure
+        raise ending from None
 
-        async def turn() -> T:
-            nonlocal known
-            if known is not None:  # the first turn only tells tenacity what has happened already
-                error, known = known, None
-                raise error
-            return await attempt(self)
+    def _advance(self) -> None:
+        self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
 
-        crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
-        try:
-            return await crank(turn)
-        except ProviderError as error:
-            if not isinstance(self.step, Stop):
-                raise
-            ending = self._ending(self.step, error)
-            if ending is error:
-                raise
-            raise ending from None
+    async def _rest(self) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
 
     def _retry(self, state: RetryCallState) -> bool:
         """Whether there is a next step. Asked of *every* outcome: tenacity shows its predicate cancellations too."""
@@ -120,7 +127,7 @@ class Run:
         error = outcome.exception() if outcome is not None else None
         if not isinstance(error, ProviderError):
             return False
-        self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
+        self._advance()
         return isinstance(self.step, Try)
 
     def _wait(self, state: RetryCallState) -> float:
@@ -138,8 +145,6 @@ class Run:
         return DeploymentsExhausted(self.attempts, why=stop.why) if self.attempts else error or NoDeployment(self.plan)
 
 
-def _never(state: RetryCallState) -> bool:
+def _never(_: RetryCallState) -> bool:
     """Stopping is the retry predicate's answer: one function decides, not two."""
     return False
-
-

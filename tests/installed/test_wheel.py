@@ -73,19 +73,7 @@ def test_the_command_helps():
     """And names what it can do."""
     text = run("--help")
 
-    for command in (
-        "chat",
-        "check",
-        "demo",
-        "drill",
-        "emulate",
-        "models",
-        "plan",
-        "replay",
-        "schema",
-        "serve",
-        "simulate",
-    ):
+    for command in ("chat", "check", "demo", "emulate", "models", "plan", "schema"):
         assert command in text
 
 

@@ -603,7 +603,7 @@ def test_another_loop_gets_a_clear_error():
 
     async def use():
         with contextlib.suppress(e.ProviderError):
-            await transport.send(http, secret=None, connect=0.2)
+            await transport.send(http, secrets={}, connect=0.2)
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(use())

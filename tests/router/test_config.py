@@ -12,8 +12,9 @@ import pytest
 from providers.client import PROTOCOLS
 from providers.dialect import Price
 from providers.errors import ConfigError
+from providers.secret import Secret
 from router import catalog
-from router.config import Backoff, CircuitSettings, Gateway, Key, Limits, Policy, Secret, Timeouts
+from router.config import Backoff, CircuitSettings, Gateway, Key, Limits, Policy, Timeouts
 from router.load import _Compiler, load
 from router.rows import schema
 from tests.router.configs import DESIGN, KEYS, ROUTES, Files

@@ -62,6 +62,7 @@ def plan(names: str = "abc", policy: Policy = POLICY, rests: Mapping[str, float 
         wait=lambda candidate, asked=False: rests.get(candidate.deployment, 0.0),
         other_key=lambda candidate, label: False,
         may_retry=lambda candidate: True,
+        may_have=lambda place: place < len(candidates),
     )
 
 

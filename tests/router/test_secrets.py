@@ -8,7 +8,8 @@ import pickle
 
 import pytest
 
-from router.config import Key, Secret
+from providers.secret import Secret
+from router.config import Key
 from router.rows import RoutesFile
 from tests.router.configs import ROUTES, Files
 
