@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from providers.assemble import Assembler, dig, reported_cost, text_of, usage_of
 from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
@@ -18,7 +18,7 @@ from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
 from providers.secret import MASK
 from providers.translate import nearest_detail, put, system_text, translate
-from providers.types import Chunk, Image, Message, Request, Text, Usage
+from providers.types import Change, Chunk, Image, Message, Request, Text, Usage
 from providers.wire import Call, HttpRequest, Poll, with_extra
 
 path = "/chat/completions"
@@ -62,8 +62,11 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     if request.extra:
         with_extra(body, request.extra)
     http = http_request(endpoint, body, streaming=streaming)
+    changes = said.changes
+    if request.delivery == "async":
+        changes = (*changes, Change("delivery", "async", None, "dropped", "answers are only given at once here"))
     facts = {"choices": body["n"]} if isinstance(body.get("n"), int) else {}
-    return Call(endpoint, http, said.changes, said.thinking, streaming, facts)
+    return Call(endpoint, http, changes, said.thinking, streaming, facts)
 
 
 def http_request(endpoint: Endpoint, body: Any, *, streaming: bool) -> HttpRequest:
@@ -171,6 +174,10 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
                 chunks.append(Chunk(cost=cost))
         self.closed = True
         return [*chunks, *self._assembler.end(closed=True)]
+
+    def delivered(self, payload: Mapping[str, Any]) -> list[Chunk] | Poll:
+        """Nothing is delivered by webhook in this format; a whole answer is read all the same."""
+        return self.whole(to_json(dict(payload)), {})
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:
         raise refused(status, body, headers, self._call.endpoint.dialect.errors)

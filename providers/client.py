@@ -198,9 +198,16 @@ class Exchange:
         if total is not None and self._loop.time() + poll.after >= self._started + total:
             message = "the task is not finished, and this attempt has no time left to ask again"
             raise e.ProviderTimeout(message, phase="answer")
-        await asyncio.sleep(poll.after)
-        self._http, self._polled = poll.http, poll
-        return []
+        self._polled = poll
+        brought = await self._transport.mailbox.wait(poll.task, poll.after)
+        if brought is None:
+            self._http = poll.http
+            return []
+        answer = self.reader.delivered(brought)
+        if isinstance(answer, Poll):
+            return await self._later(answer)
+        self._transport.mailbox.forget(poll.task)
+        return answer
 
     async def _more(self, response: Response) -> list[Chunk]:
         if self._poll is not None:

@@ -205,6 +205,7 @@ class DialectRow(Row):
     errors: tuple[ErrorRule, ...] = ()
     delivery: Literal["sync", "async"] | None = None
     polling: Polling | None = None
+    webhook: str | None = None
     continuation: Continuation | None = None
 
     @model_validator(mode="after")
@@ -286,6 +287,7 @@ class Dialect:
     errors: tuple[ErrorRule, ...]
     delivery: Literal["sync", "async"] | None
     polling: Polling
+    webhook: str | None = None
     continuation: Continuation | None = None
 
 
@@ -354,6 +356,7 @@ def compile_dialect(
         errors=merged.get("errors", ()),
         delivery=merged.get("delivery"),
         polling=merged.get("polling") or Polling(),
+        webhook=merged.get("webhook"),
         continuation=merged.get("continuation"),
     )
 

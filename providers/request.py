@@ -219,6 +219,7 @@ class Request(_Value):
         fidelity: strict, declared, best_effort, or a mapping by field; overrides the route's.
         sampling: `recommended` fills in the makers' advice for the mode (thinking or instruct) where nothing is asked;
             `thinking`, `precise_coding` or `instruct` name the mode.
+        delivery: how a job API is to answer: `sync` in its reply, `async` later (polled, or by webhook).
 
     Raises:
         InvalidRequest: an unknown field, two spellings that disagree, or a value that cannot mean anything.
@@ -250,6 +251,7 @@ class Request(_Value):
     extra: dict[str, Any] = Field(default_factory=dict)
     fidelity: Fidelity | dict[str, Fidelity] | None = None
     sampling: Sampling | None = None
+    delivery: Literal["sync", "async"] | None = None
 
     # `thinking=True` asks for reasoning, not for a level: whatever level serves it is as asked.
     _any_level: bool = PrivateAttr(default=False)
@@ -290,6 +292,7 @@ class Request(_Value):
             extra: Mapping[str, Any] | None = None,
             fidelity: Fidelity | Mapping[str, Fidelity] | None = None,
             sampling: Sampling | None = None,
+            delivery: Literal["sync", "async"] | None = None,
             thinking: bool | None = None,
             enable_thinking: bool | None = None,
             thinking_budget: int | None = None,

@@ -22,6 +22,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from providers import errors as e
+from providers.mailbox import Mailbox
 from providers.wire import HttpRequest
 
 DEAD = 0.05  # seconds in which a connection shows that it had been closed before; later, the provider has worked on it
@@ -90,6 +91,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._user_agent = user_agent
         self._drains: set[asyncio.Task[None]] = set()
+        self.mailbox = Mailbox()
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
 
     async def __aenter__(self) -> Self:

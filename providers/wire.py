@@ -78,6 +78,8 @@ class Poll:
 
     http: HttpRequest
     after: float
+    task: str = ""
+    """The id under which the answer may also be brought, by a webhook."""
 
 
 class Reader(Protocol):
@@ -100,6 +102,10 @@ class Reader(Protocol):
 
     def whole(self, body: bytes, headers: Mapping[str, str]) -> list[Chunk] | Poll:
         """The chunks that a whole JSON body means."""
+        ...
+
+    def delivered(self, payload: Mapping[str, Any]) -> list[Chunk] | Poll:
+        """The chunks that a result means which was brought by a webhook."""
         ...
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:

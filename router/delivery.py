@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from providers.transport import Transport
     from providers.wire import Call, Reader
     from router.circuit import State
+    from router.config import Deployment
     from router.health import Health
     from router.limits import Place
     from router.plan import Candidate
@@ -36,6 +37,10 @@ class Shell(Protocol):
 
     def transport(self, provider: str) -> Transport:
         """The connections to one provider."""
+        ...
+
+    def gates(self, target: Deployment) -> list[asyncio.Semaphore]:
+        """What limits the calls that are under way at once: the account's gate, and the deployment's own."""
         ...
 
     def emit(self, event: Event) -> None:
@@ -62,6 +67,7 @@ class Delivery:
             retry=any(attempt.deployment == candidate.deployment for attempt in run.attempts),
         )
         self._place: Place | None = None
+        self._gates: list[asyncio.Semaphore] = []
         self._exchange: Exchange | None = None
         self._folder = Folder()
         self.pending: list[Chunk] = []
@@ -91,6 +97,7 @@ class Delivery:
 
     async def _start(self) -> Exchange:
         """Wait for the account's limits, then open the exchange."""
+        await self._wait_for_gates()
         await self._wait_for_place()
         target, policy = self._candidate.target, self._run.plan.policy
         times, key = policy.timeouts, self._ticket.key
@@ -105,6 +112,20 @@ class Delivery:
             limits=Limits(times.connect, headers, times.first_token, times.idle, self._run.limit - waited),
         )
         return self._exchange
+
+    async def _wait_for_gates(self) -> None:
+        """In the order of coming, until fewer calls are under way than the account and the deployment carry.
+
+        Raises:
+            RateLimited: that was not so within the time of this attempt. Nothing was sent.
+        """
+        for gate in self._shell.gates(self._candidate.target):
+            try:
+                async with asyncio.timeout(self._run.limit if gate.locked() else None):
+                    await gate.acquire()
+            except TimeoutError:
+                raise self._no_place(1.0) from None
+            self._gates.append(gate)
 
     async def _wait_for_place(self) -> None:
         """In the order of coming, and no longer than the attempt may take.
@@ -231,6 +252,8 @@ class Delivery:
         error: ProviderError | None = None,
     ) -> None:
         self._recorded, self.outcome = True, outcome
+        while self._gates:
+            self._gates.pop().release()
         name = self._candidate.deployment
         attempt = Attempt(
             deployment=name,

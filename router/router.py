@@ -21,7 +21,7 @@ from providers.transport import Transport
 from providers.types import Chunk, Completion, Request
 from router import estimate
 from router.delivery import Delivery
-from router.errors import RouterError, UnknownModel
+from router.errors import InvalidRequest, RouterError, UnknownModel
 from router.events import Event, Hook, Hooks, Learned, RequestEnded, log, log_event
 from router.flow import Flow
 from router.health import Health
@@ -31,7 +31,7 @@ from router.run import Run
 
 if TYPE_CHECKING:
     from providers.wire import Call
-    from router.config import Config, Route
+    from router.config import Config, Deployment, Route
 
 
 class Router:
@@ -54,6 +54,7 @@ class Router:
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
         self._hooks = Hooks(hooks)
         self._transports: dict[str, Transport] = {}
+        self._gates: dict[str, asyncio.Semaphore] = {}
         self._closed = False
 
     @classmethod
@@ -159,6 +160,25 @@ class Router:
                 outcome = "success"  # whoever leaves after the last chunk has had it all
             self._ended(run, outcome, flow.answer)
 
+    def deliver(self, payload: Mapping[str, Any]) -> bool:
+        """Hand over what a provider's webhook has brought; True if a request was waiting for it.
+
+        May be called in any order and as often as the webhook comes: the first terminal result counts. Check who sent it
+        before: Runware does not sign its webhooks, so put a token of your own into the URL (`webhook:` of the provider).
+
+        Raises:
+            InvalidRequest: the payload names no task.
+        """
+        data = payload.get("data")
+        items = [item for item in data if isinstance(item, Mapping)] if isinstance(data, list) else [payload]
+        tasks = [(str(item["taskUUID"]), item) for item in items if item.get("taskUUID")]
+        if not tasks:
+            message = "the payload of a webhook has a taskUUID"
+            raise InvalidRequest(message, field="taskUUID")
+        boxes = [transport.mailbox for transport in self._transports.values()]
+        awaited = [box.deliver(task, item) for task, item in tasks for box in boxes]
+        return any(awaited)
+
     # -- attempts
 
     def _route(self, request: Request) -> Route:
@@ -192,6 +212,15 @@ class Router:
             raise RuntimeError(message)
         if found is None:
             found = self._transports[provider] = Transport()
+        return found
+
+    def gates(self, target: Deployment) -> list[asyncio.Semaphore]:
+        """What limits the calls that are under way at once: the account's gate, and the deployment's own."""
+        limits = ((target.provider.name, target.provider.limits.concurrency), (target.name, target.limits.concurrency))
+        found = []
+        for name, most in limits:
+            if most is not None:
+                found.append(self._gates.setdefault(name, asyncio.Semaphore(most)))
         return found
 
     def _ended(self, run: Run, outcome: str, answer: Completion | None = None) -> None:
