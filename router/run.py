@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TypeVar
-
-from tenacity import AsyncRetrying, RetryCallState
+from typing import TYPE_CHECKING, TypeVar
 
 from providers.client import encode
 from providers.errors import ProviderError
@@ -21,6 +19,9 @@ from providers.wire import Call
 from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, everybody_rests
 from router.plan import Candidate, Plan
 from router.policy import Stop, Try, callers_own, next_step
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -102,6 +103,8 @@ class Run:
                 failure = error
             self._advance()
         if isinstance(self.step, Try):
+            from tenacity import AsyncRetrying  # only now: most processes never need it, and `import router` is quicker
+
             await self._rest()
             crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
             try:
