@@ -194,6 +194,9 @@ def _reasoning(request: Request, dialect: Dialect, fields: Fields, changes: list
         return None
     if budget is not None and limit is not None:
         _budget(effort, budget, limit, fields, changes)
+        if request.max_tokens is not None and budget >= request.max_tokens:
+            why = "max_tokens leaves no room for it and an answer: there will be less reasoning"
+            changes.append(Change("reasoning_budget", budget, request.max_tokens, "nearest", why))
         return True
     if budget is not None and effort is not None:
         why = "only levels can be said here, and the level says how much"

@@ -255,9 +255,11 @@ class _Walk:
             return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
         if bad := forbidden(call.changes, self._fidelity):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
-        if endpoint.context is not None and tokens * (1 - estimate.MARGIN) > endpoint.context:
-            why = f"the prompt has about {tokens} tokens; the context is {endpoint.context}"
-            return Excluded(name, why, call.changes)
+        # Without a known max_output nobody has said that the answer's room is taken from the context beforehand.
+        room, wanted = endpoint.context, min(self._request.max_tokens or 0, endpoint.max_output or 0)
+        if room is not None and tokens * (1 - estimate.MARGIN) + wanted > room:
+            more = f" and max_tokens asks for {wanted} more" if wanted else ""
+            return Excluded(name, f"the prompt has about {tokens} tokens{more}; the context is {room}", call.changes)
         cost = _expected(self._request, deployment, tokens)
         return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
 
