@@ -227,6 +227,34 @@ class Assembler:
         return reason  # type: ignore[return-value]  # the table's words but `failed`
 
 
+class Reading:
+    """What the readers of all formats have in common: see `providers.wire.Reader`."""
+
+    __slots__ = ("_assembler", "_call", "_costs", "closed", "id", "model")
+
+    def __init__(self, call: Call, *, call_id: str = "", model: str = "") -> None:
+        self._call = call
+        self._assembler = Assembler(call)
+        self._costs = 0  # how often a cost was told
+        self.closed = False
+        self.id, self.model = call_id, model
+
+    @property
+    def finished(self) -> bool:
+        return self._assembler.finished
+
+    @property
+    def awaits_cost(self) -> bool:
+        return self._costs == 0 and self._call.endpoint.dialect.reading.late_cost
+
+    @property
+    def changes(self) -> list[Change]:
+        return self._assembler.changes
+
+    def end(self) -> list[Chunk]:
+        return self._assembler.end(closed=self.closed)
+
+
 def text_of(value: Any) -> str:
     """Text that comes as a string, a list of strings, or a list of mappings with a `text`."""
     if isinstance(value, str):

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from providers.assemble import Assembler, dig, reported_cost, text_of, usage_of
+from providers.assemble import Reading, dig, reported_cost, text_of, usage_of
 from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
 from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
@@ -132,32 +132,15 @@ def _parts(message: Message, dialect: Dialect) -> list[dict[str, Any]]:
     return parts
 
 
-class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
+class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
     """Reads one answer. See `providers.wire.Reader`."""
 
-    __slots__ = ("_assembler", "_call", "_cost_paths", "_cost_roots", "_costs", "closed", "id", "model")
+    __slots__ = ("_cost_paths", "_cost_roots")
 
     def __init__(self, call: Call) -> None:
-        self._call = call
-        self._assembler = Assembler(call)
+        super().__init__(call)
         self._cost_paths = call.endpoint.dialect.reading.cost
         self._cost_roots = {path_.split(".", 1)[0] for path_ in self._cost_paths}
-        self._costs = 0
-        self.closed = False
-        self.id = ""
-        self.model = ""
-
-    @property
-    def finished(self) -> bool:
-        return self._assembler.finished
-
-    @property
-    def awaits_cost(self) -> bool:
-        return self._costs == 0 and self._call.endpoint.dialect.reading.late_cost
-
-    @property
-    def changes(self) -> list[Any]:
-        return self._assembler.changes
 
     def event(self, data: str) -> list[Chunk]:
         if data == "[DONE]":
@@ -181,9 +164,6 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
 
     def refused(self, status: int, body: bytes, headers: Mapping[str, str]) -> Poll:
         raise refused(status, body, headers, self._call.endpoint.dialect.errors)
-
-    def end(self) -> list[Chunk]:
-        return self._assembler.end(closed=self.closed)
 
     # -- one JSON object, whole or a piece
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from providers.assemble import Assembler, count, dig, reported_cost, text_of, usage_of
+from providers.assemble import Reading, count, dig, reported_cost, text_of, usage_of
 from providers.chat_completions import http_request, parse
 from providers.dialect import Dialect, DialectRow, Endpoint
 from providers.errors import EmptyReply, MalformedReply, ProviderError, Untranslatable
@@ -155,36 +155,18 @@ def _unsaid(messages: tuple[Message, ...], changes: list[Change]) -> None:
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
+class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(call)` makes one
     """Reads the answer to one task. See `providers.wire.Reader`."""
 
-    __slots__ = ("_after", "_assembler", "_call", "_costs", "_polling", "_raw", "_results", "_task", "closed", "id",
-                 "model")  # fmt: skip
+    __slots__ = ("_after", "_polling", "_raw", "_results", "_task")
 
     def __init__(self, call: Call) -> None:
-        self._call = call
-        self._assembler = Assembler(call)
         self._task: str = call.facts["task"]
+        super().__init__(call, call_id=self._task, model=call.endpoint.wire_model)
         self._results: list[dict[str, Any]] = []
         self._raw = ""  # what arrived last, for the failure that it may hold
-        self._costs = 0
         self._polling = bool(call.facts["later"])
         self._after = call.endpoint.dialect.polling.first
-        self.closed = False
-        self.id = self._task
-        self.model = call.endpoint.wire_model
-
-    @property
-    def finished(self) -> bool:
-        return self._assembler.finished
-
-    @property
-    def awaits_cost(self) -> bool:
-        return self._costs == 0 and self._call.endpoint.dialect.reading.late_cost
-
-    @property
-    def changes(self) -> list[Change]:
-        return self._assembler.changes
 
     def event(self, data: str) -> list[Chunk] | Poll:
         if data == "[DONE]":
@@ -241,9 +223,6 @@ class reader:  # noqa: N801  # the interface's name: `protocol.reader(call)` mak
         if (failure.code or "").lower() == CONFLICT:
             return self._poll()  # the task is known: an earlier try arrived, and its answer waits
         raise failure
-
-    def end(self) -> list[Chunk]:
-        return self._assembler.end(closed=self.closed)
 
     def _poll(self) -> Poll:
         self._polling = True

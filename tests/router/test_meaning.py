@@ -31,12 +31,14 @@ def told(changes):
 async def test_the_words_that_a_provider_would_have_taken_are_learned(caplog):
     """Runware lists `allowedValues`: the one word that is left over is the one for off. Told once, with the YAML."""
     events = []
-    async with emulate("runware", thinking_levels=("none", "high")) as emulator:
-        async with Router.open(at(emulator), hooks=[events.append]) as router:
-            request = Request(model=RUNWARE, messages=ASK, reasoning_effort="none")
-            with caplog.at_level(logging.WARNING, "router"), pytest.raises(BadRequest) as caught:
-                await router.complete(request)
-            answers = [await router.complete(request) for _ in range(2)]
+    async with (
+        emulate("runware", thinking_levels=("none", "high")) as emulator,
+        Router.open(at(emulator), hooks=[events.append]) as router,
+    ):
+        request = Request(model=RUNWARE, messages=ASK, reasoning_effort="none")
+        with caplog.at_level(logging.WARNING, "router"), pytest.raises(BadRequest) as caught:
+            await router.complete(request)
+        answers = [await router.complete(request) for _ in range(2)]
 
     learned = [event.fact for event in events if isinstance(event, Learned)]
 
@@ -143,11 +145,12 @@ async def test_an_answer_goes_back_into_the_conversation():
 async def test_a_dialect_may_want_the_reasoning_back():
     """One line of YAML."""
     turn = Message(role="assistant", content="391", reasoning_content="17 * 20 and 17 * 3")
-    async with emulate("mixlayer") as emulator:
-        async with Router.open(at(emulator, history={"reasoning": "replay"})) as router:
-            answer = await router.complete(
-                {"model": "mixlayer/qwen3.5-27b", "messages": [*ASK, turn, *ASK], "thinking": True}
-            )
+    asked = {"model": "mixlayer/qwen3.5-27b", "messages": [*ASK, turn, *ASK], "thinking": True}
+    async with (
+        emulate("mixlayer") as emulator,
+        Router.open(at(emulator, history={"reasoning": "replay"})) as router,
+    ):
+        answer = await router.complete(asked)
 
     assert "17 * 20 and 17 * 3" == emulator.requests[-1].body["messages"][1]["reasoning_content"]
     assert [] == told(answer.changes)
