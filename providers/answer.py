@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from providers.request import Message, ToolCall
+from providers.messages import Message, ToolCall
 
 How = Literal["nearest", "clamped", "defaulted", "emulated", "dropped", "inverted"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from providers.answer import Choice, Chunk, Completion, Cost, FinishReason, ToolCallDelta, Usage
-from providers.request import Function, ToolCall
+from providers.messages import Function, ToolCall
 
 
 class Folder:

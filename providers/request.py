@@ -7,11 +7,10 @@ Refuses to know providers, dialects and wires. Validated here, once, at the edge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     Strict,
@@ -20,9 +19,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import from_json, to_json
-from typing_extensions import TypedDict
 
 from providers.errors import InvalidRequest, nearest
+from providers.messages import Message, Value, check_order
+from providers.tools import ResponseFormat, Tool, ToolChoice, check_tool_choice, said_only
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -33,176 +33,13 @@ Sampling = Literal["recommended", "thinking", "precise_coding", "instruct"]
 Int = Annotated[int, Strict()]  # a bool or "7" is a mistake, not a number
 Number = Annotated[float, Strict()]
 
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-# -- the request ------------------------------------------------------------------------------------------------------
-
-
-class Text(_Value):
-    """Text of a message that has parts."""
-
-    type: Literal["text"] = "text"
-    text: str
-
-
-class MediaURL(_Value):
-    """Where a picture or a video is: https, or a `data:` URL; *detail* is how closely to look."""
-
-    url: str = Field(min_length=1)
-    detail: Literal["auto", "low", "high", "original"] | None = None
-
-
-class Image(_Value):
-    """A picture: *url* is https, or a `data:` URL."""
-
-    type: Literal["image_url"] = "image_url"
-    image_url: MediaURL
-
-
-class Video(_Value):
-    """A video: *url* is https, or a `data:` URL."""
-
-    type: Literal["video_url"] = "video_url"
-    video_url: MediaURL
-
-
-Part = Annotated[Text | Image | Video, Field(discriminator="type")]
-
-
-class Function(_Value):
-    """A function's name, and its arguments as the model wrote them."""
-
-    name: str = Field(min_length=1)
-    arguments: str = "{}"  # JSON text, exactly as the model wrote it
-
-
-class ToolCall(_Value):
-    """A tool call of an assistant; `complete` is False when the answer broke off inside its arguments."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: Function
-    complete: bool = Field(default=True, exclude=True)
-
-    @property
-    def name(self) -> str:
-        return self.function.name
-
-    @property
-    def arguments(self) -> str:
-        return self.function.arguments
-
-
-Role = Literal["system", "user", "assistant", "tool"]
-
-
-class Message(_Value):
-    """One turn. `developer` is read as `system`; fields that are null or empty lists say nothing and may stay."""
-
-    role: Role
-    content: str | tuple[Part, ...] | None = None
-    name: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tidy(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        if len(data) == 2 and data.get("role") in ("user", "assistant", "system") and data.get("content"):
-            return data  # the usual turn says just these two
-        # Other libraries' assistant messages carry `refusal: null`, `annotations: []` and the like back to us.
-        said = {key: value for key, value in data.items() if value is not None and value != []}
-        if said.get("role") == "developer":
-            said["role"] = "system"
-        return said
-
-    @property
-    def text(self) -> str:
-        """The text of this turn, its parts joined."""
-        if self.content is None or isinstance(self.content, str):
-            return self.content or ""
-        return "".join(part.text for part in self.content if isinstance(part, Text))
-
-    @property
-    def media(self) -> tuple[Image | Video, ...]:
-        if self.content is None or isinstance(self.content, str):
-            return ()
-        return tuple(part for part in self.content if not isinstance(part, Text))
-
-
-class FunctionSpec(TypedDict):
-    """A function that the model may call; *parameters* is a JSON Schema."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic's own way to configure a TypedDict
-
-    name: str
-    description: NotRequired[str | None]
-    parameters: NotRequired[dict[str, Any] | None]
-    strict: NotRequired[bool | None]
-
-
-class Tool(TypedDict):
-    """A tool, in OpenAI's shape."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
-
-    type: Literal["function"]
-    function: FunctionSpec
-
-
-class FunctionName(TypedDict):
-    """A function, named."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
-
-    name: str
-
-
-class NamedTool(TypedDict):
-    """The tool that must be called."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
-
-    type: Literal["function"]
-    function: FunctionName
-
-
-class JsonSchema(TypedDict):
-    """The schema that the answer must fit."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
-
-    name: str
-    schema: dict[str, Any]
-    strict: NotRequired[bool | None]
-    description: NotRequired[str | None]
-
-
-class ResponseFormat(TypedDict):
-    """The format that the answer must have."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as above
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: NotRequired[JsonSchema]
-
-
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
-
-# Other spellings of a canonical field, with how their value reads. `thinking` and `enable_thinking` are handled apart.
 _SPELLINGS = {"thinking_budget": "reasoning_budget", "max_completion_tokens": "max_tokens"}
 _SWITCHES = ("thinking", "enable_thinking")
 # An OpenAI mapping says how it wants to be answered; here the method called says it.
 _DELIVERY = ("stream", "stream_options")
 
 
-class Request(_Value):
+class Request(Value):
     """What is asked, in canonical words. Everything but *model* and *messages* is optional; None means *not asked*.
 
     Args:
@@ -337,7 +174,7 @@ class Request(_Value):
     def _said_tools(cls, value: tuple[Tool, ...] | None) -> tuple[Tool, ...] | None:
         """No tools are nothing asked; and what is null in a tool is not said."""
         for tool in value or ():
-            _said_only(tool["function"])
+            said_only(tool["function"])
         names = [tool["function"]["name"] for tool in value or ()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             message = f"two tools have the name {twice[0]!r}"
@@ -348,7 +185,7 @@ class Request(_Value):
     @classmethod
     def _said_format(cls, value: ResponseFormat | None) -> ResponseFormat | None:
         if value is not None and "json_schema" in value:
-            _said_only(value["json_schema"])
+            said_only(value["json_schema"])
         return value
 
     @field_validator("tools", "response_format", "extra", mode="after")
@@ -384,7 +221,7 @@ class Request(_Value):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        _check_order(self.messages)
+        check_order(self.messages)
         if self.reasoning_effort == "none" and self.reasoning_budget is not None:
             message = "reasoning_effort='none' and a reasoning_budget disagree: leave one out"
             raise ValueError(message)
@@ -395,14 +232,8 @@ class Request(_Value):
         if wanted and wanted["type"] == "json_schema" and "json_schema" not in wanted:
             message = "response_format of type json_schema needs a json_schema with a name and a schema"
             raise ValueError(message)
-        _check_tool_choice(self.tool_choice, self.tools)
+        check_tool_choice(self.tool_choice, self.tools)
         return self
-
-
-def _said_only(mapping: Any) -> None:
-    """Take out of *mapping*, which pydantic has made for us, what is null: it says nothing."""
-    for name in [name for name, said in mapping.items() if said is None]:
-        del mapping[name]
 
 
 def _canonical_spelling(data: dict[str, Any]) -> dict[str, Any]:
@@ -466,70 +297,3 @@ def _fields_near(loc: tuple[int | str, ...]) -> Iterable[str]:
     if loc[0] == "tools":
         return ("type", "function", "name", "description", "parameters", "strict")
     return ("type", "json_schema", "name", "schema", "strict", "description", "function")
-
-
-def _is_usual(message: Message) -> bool:
-    """Whether a turn is plain text and nothing else: nothing can be wrong with it."""
-    return isinstance(message.content, str) and message.content.isascii() and not message.tool_calls
-
-
-_SPEAKERS = ("user", "assistant", "system")
-
-
-def _check_order(messages: tuple[Message, ...]) -> None:
-    """Refuse what no chat model can read: tool results that answer nothing, tool calls that nobody answers."""
-    waiting: set[str] = set()
-    for place, message in enumerate(messages):
-        if not waiting and message.role in _SPEAKERS and _is_usual(message):
-            continue
-        where = f"messages[{place}]"
-        if message.role == "tool":
-            if message.tool_call_id not in waiting:
-                problem = f"{where}: a tool message must answer a tool_call of the assistant message before it"
-                raise ValueError(f"{problem}; tool_call_id is {message.tool_call_id!r}")
-            waiting.discard(message.tool_call_id)
-        else:
-            if waiting:
-                problem = f"{where}: tool calls {sorted(waiting)} have not been answered by a tool message yet"
-                raise ValueError(problem)
-            waiting = {call.id for call in message.tool_calls}
-        _check_turn(where, message)
-    if waiting:
-        problem = f"the conversation ends before tool calls {sorted(waiting)} are answered by tool messages"
-        raise ValueError(problem)
-
-
-def _check_turn(where: str, message: Message) -> None:
-    ids = [call.id for call in message.tool_calls]
-    if len(set(ids)) < len(ids):
-        twice = next(one for one in ids if ids.count(one) > 1)
-        problem = f"{where}: two tool_calls have the id {twice!r}"
-        raise ValueError(problem)
-    try:
-        message.text.encode()
-    except UnicodeEncodeError:
-        problem = f"messages.{where[9:-1]}.content: holds half a character (a lone surrogate)"
-        raise ValueError(problem) from None
-    if message.tool_calls and message.role != "assistant":
-        problem = f"{where}: only an assistant message has tool_calls"
-        raise ValueError(problem)
-    if message.media and message.role != "user":
-        problem = f"{where}: only a user message holds images or videos"
-        raise ValueError(problem)
-    said_by_assistant = message.role == "assistant" and (message.tool_calls or message.reasoning_content is not None)
-    if message.content is None and not said_by_assistant:
-        problem = f"{where}: content is required"
-        raise ValueError(problem)
-
-
-def _check_tool_choice(choice: ToolChoice | None, tools: tuple[Tool, ...] | None) -> None:
-    if choice in (None, "auto", "none"):
-        return
-    names = [tool["function"]["name"] for tool in tools or ()]
-    if not names:
-        problem = f"tool_choice={choice!r} needs tools"
-        raise ValueError(problem)
-    if isinstance(choice, dict) and choice["function"]["name"] not in names:
-        name = choice["function"]["name"]
-        problem = f"tool_choice names {name!r}, which is not among the tools; {nearest(name, names)}"
-        raise ValueError(problem)

@@ -1,6 +1,6 @@
 """The canonical values, in one place to import them from: one request, one answer, and `fold` between chunks and it.
 
-Requests live in `request.py`, answers in `answer.py`, folding in `fold.py`.
+Requests live in `request.py`, `messages.py` and `tools.py`, answers in `answer.py`, folding in `fold.py`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,9 @@ from providers.answer import (
     usage_to_openai,
 )
 from providers.fold import Folder, fold, with_completion
-from providers.request import (
-    EFFORTS,
-    Effort,
-    Fidelity,
-    Function,
-    Image,
-    MediaURL,
-    Message,
-    Part,
-    Request,
-    ResponseFormat,
-    Role,
-    Sampling,
-    Text,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    Video,
-)
+from providers.messages import Function, Image, MediaURL, Message, Part, Role, Text, ToolCall, Video
+from providers.request import EFFORTS, Effort, Fidelity, Request, Sampling
+from providers.tools import ResponseFormat, Tool, ToolChoice
 
 __all__ = [
     "EFFORTS",

@@ -20,7 +20,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("providers", "router")
 
 PURE = (
+    "providers/answer.py",
+    "providers/assemble.py",
+    "providers/failures.py",
+    "providers/fold.py",
+    "providers/messages.py",
+    "providers/request.py",
+    "providers/retry_after.py",
+    "providers/tools.py",
     "providers/types.py",
+    "router/circuit.py",
+    "router/estimate.py",
+    "router/fidelity.py",
+    "router/keys.py",
+    "router/learning.py",
+    "router/limits.py",
+    "router/recovery.py",
+    "router/sampling.py",
     "providers/errors.py",
     "providers/dialect.py",
     "providers/translate.py",
