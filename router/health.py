@@ -103,8 +103,8 @@ class Health:
 
     def may_trickle(self, deployment: Deployment, now: float) -> bool:
         """Whether *deployment* may be asked although its circuit is open, when nobody else is there."""
-        circuit = self._circuits.get(deployment.name)
-        return circuit is not None and circuit.may_trickle(now)
+        bar = self.barred(deployment, now)
+        return bar is not None and bar.kind == "circuit" and self._circuits[deployment.name].may_trickle(now)
 
     def other_key(self, deployment: Deployment, label: str | None, now: float) -> bool:
         """Whether the account has a key that may be used now and is not the one named *label*."""
