@@ -7,7 +7,7 @@ last wins) and what is checked of them. Refuses to know any provider by name, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -56,6 +56,7 @@ class Rule(Row):
 
     to: where on the wire, dotted (`settings.topP`); the canonical name if left out.
     range: [lowest, highest], null for open; a value outside is clamped to it, and reported.
+    step: values are multiples of it; one between is rounded, and reported.
     max_items: of a list. shape: `list` (always one), `one_or_list` (a lone item stands alone).
     values: words that differ; only: the words that can be said at all.
     streaming: false where it cannot be said while streaming.
@@ -65,6 +66,7 @@ class Rule(Row):
 
     to: str | None = None
     range: tuple[float | None, float | None] | None = None
+    step: Annotated[float, Field(gt=0)] | None = None
     max_items: Annotated[int, Field(ge=1)] | None = None
     shape: Literal["list", "one_or_list"] = "list"
     values: dict[str, Scalar] = Field(default_factory=dict)
@@ -262,6 +264,7 @@ class Word:
     path: Path
     low: float | None = None
     high: float | None = None
+    step: float | None = None
     max_items: int | None = None
     lone: bool = False
     values: Mapping[str, Scalar] = field(default_factory=dict)
@@ -362,7 +365,7 @@ def compile_dialect(
 
 
 def _bounded(word: Word, high: int) -> Word:
-    return Word(path=word.path, low=word.low, high=high, streaming=word.streaming)
+    return replace(word, high=high)
 
 
 def _word(name: str, rule: Rule | None) -> Word | None:
@@ -374,6 +377,7 @@ def _word(name: str, rule: Rule | None) -> Word | None:
         path=path,
         low=low,
         high=high,
+        step=rule.step,
         max_items=rule.max_items,
         lone=rule.shape == "one_or_list",
         values=rule.values,

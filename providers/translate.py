@@ -117,6 +117,8 @@ def _say(
         sent = _clamp(value, word)
         if sent != value:
             changes.append(Change(name, value, sent, "clamped", f"the range here is {_bounds(word)}"))
+        elif word.step is not None and (sent := _on_step(value, word.step)) != value:
+            changes.append(Change(name, value, sent, "nearest", f"values are multiples of {word.step:g} here"))
     elif isinstance(value, tuple):
         sent = _items(name, value, word, changes)
     elif word.values:
@@ -162,6 +164,12 @@ def _clamp(value: float, word: Word) -> float:
     if bound is None:
         return value
     return int(bound) if isinstance(value, int) or float(bound).is_integer() else bound
+
+
+def _on_step(value: float, step: float) -> float:
+    """The multiple of *step* nearest to *value*; the value itself where it is one, but for what floats cannot say."""
+    nearest = round(round(value / step) * step, 10)
+    return value if abs(nearest - value) < 1e-9 else nearest
 
 
 def _items(name: str, value: tuple[Any, ...], word: Word, changes: list[Change]) -> Any:

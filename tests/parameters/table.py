@@ -89,8 +89,14 @@ class Number:
         nearest = value if low is None else max(value, low)
         nearest = nearest if high is None else min(nearest, high)
         changes = () if nearest == value else ((self.name, "clamped", nearest),)
+        if provider == "runware" and (value, self.name) in OFF_STEP:
+            nearest = OFF_STEP[value, self.name]
+            changes = ((self.name, "nearest", nearest),)
         return Sent({path: nearest}, changes)
 
+
+# Runware's page: "step: 0.01". What lies between two steps is sent as the nearer one, and reported.
+OFF_STEP = {(0.125, "temperature"): 0.12, (0.005, "top_p"): 0.0}
 
 ANY: Bounds = (None, None)
 NUMBERS = (

@@ -211,3 +211,19 @@ def test_a_prompt_that_cannot_fit_is_not_sent():
     assert not fits("x" * 4000, max_tokens=600)
     assert not fits("x y z", tokenizer=lambda text: 10_000)
     assert fits("x" * 6000, tokenizer=lambda text: 10)
+
+
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "how"),
+    [(0.6, 0.6, None), (0.29, 0.29, None), (0.123, 0.12, "nearest"), (0.1 + 0.2, 0.1 + 0.2, None), (2.5, 2, "clamped")],
+)
+def test_a_value_between_two_steps_is_rounded_and_reported(asked, sent, how):
+    """Runware's page gives a step of 0.01; what only a float cannot say is no change."""
+    router = Router.open(environ={"RUNWARE_API_KEY": KEY})
+    (candidate,) = router.plan({"model": RUNWARE, "messages": ASK, "temperature": asked}).candidates
+
+    assert sent == candidate.call.http.json[0]["settings"]["temperature"]
+    assert ([("temperature", how)] if how else []) == told(candidate.call.changes)
