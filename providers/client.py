@@ -124,8 +124,9 @@ class Exchange:
                     return batch
         except e.ProviderError as error:
             self.close()
-            if await self._poll_again(error):
-                return await self.next()
+            again = await self._poll_again(error)
+            if again is not None:
+                return again or await self.next()
             error.deployment = self._call.endpoint.name
             for secret in (self._secret, *self._secrets.values()):
                 if secret:
@@ -168,17 +169,19 @@ class Exchange:
         self.close(whole=True)
         return answer
 
-    async def _poll_again(self, error: e.ProviderError) -> bool:
-        """Whether a poll that failed is sent once more: the job it asks after does not fail with it."""
+    async def _poll_again(self, error: e.ProviderError) -> list[Chunk] | None:
+        """Get ready to send a poll that failed once more: the job it asks after does not fail with it.
+
+        None where *error* is the answer; else what a webhook has brought meanwhile, if anything.
+        """
         poll = self._polled
         if poll is None or not error.here or self.status == 200 or self._poll_failures >= POLL_FAILURES:
-            return False
+            return None
         self._poll_failures += 1
         try:
-            await self._later(poll)
+            return await self._later(poll)
         except e.ProviderTimeout:
-            return False
-        return True
+            return None
 
     async def _first_bytes(self, response: Response) -> bytes:
         """As much as it takes to see what this is, where its label does not say."""
