@@ -35,6 +35,7 @@ class Flow:
         self._seen = Folder()  # what the caller has been given
         self._splice: Splice | None = None
         self._continued = False
+        self._spent = 0  # tokens, about, that were delivered before another deployment went on
         self._seams: list[Seam] = []
         self._restarted = False
         self.over = False
@@ -132,10 +133,8 @@ class Flow:
         if answer is not None and self._seams:
             answer = replace(answer, seams=tuple(self._seams))
             if self._continued:
-                whole = self._seen.completion()
-                answer = replace(answer, choices=(replace(answer.choices[0], content=whole.content,
-                                                          reasoning_content=whole.reasoning_content),))  # fmt: skip
-            chunks[-1].completion = answer
+                answer = _with_beginning(answer, self._seen.completion(), self._spent)
+            chunks[-1].completion, chunks[-1].usage = answer, answer.usage
         self.answer = answer
         return chunks
 
@@ -186,6 +185,7 @@ class Flow:
             if not delivery.ready:
                 delivery.close()
         self._splice, self._continued, self._restarted = splice, call is not None, restart
+        self._spent = spent
         how: Literal["spliced", "continued", "restarted"] = (
             "restarted" if restart else "continued" if call is not None else "spliced"
         )
@@ -239,6 +239,20 @@ class Flow:
         """What the caller has seen, with what all attempts have cost."""
         seen = self._seen.completion()
         return replace(broken.partial(), choices=seen.choices, seams=tuple(self._seams))
+
+
+def _with_beginning(answer: Completion, whole: Completion, spent: int) -> Completion:
+    """*answer*, which only went on, as the *whole* that it ends; the tokens of both are on it."""
+    first = replace(answer.choices[0], content=whole.content, reasoning_content=whole.reasoning_content)
+    usage = answer.usage
+    completion = (usage.completion_tokens or 0) + spent
+    both = replace(
+        usage,
+        completion_tokens=completion,
+        total_tokens=(usage.prompt_tokens or 0) + completion,
+        estimated=True,
+    )
+    return replace(answer, choices=(first,), usage=both)
 
 
 def _without_reasoning(chunk: Chunk) -> Chunk:
