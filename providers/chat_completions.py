@@ -247,7 +247,7 @@ def _other_reasoning(piece: dict[str, Any]) -> str | None:
     """Reasoning under its other names, or not as a string; a server that sends it under two names is read once."""
     if reasoning := piece.get("reasoning_content"):
         return text_of(reasoning)
-    if (reasoning := piece.get("reasoning")) or (reasoning := piece.get("reasoningContent")):
+    if (reasoning := piece.get("reasoning")) or (reasoning := piece.get("reasoningContent") or piece.get("thinking")):
         return text_of(reasoning)
     details = piece.get("reasoning_details")
     return text_of(details) if details else None

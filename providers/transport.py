@@ -15,16 +15,20 @@ import errno
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from io import BytesIO
 from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 
 from providers import errors as e
 from providers.mailbox import Mailbox
 from providers.wire import HttpRequest
 
+LARGE = 2**20  # bytes from which aiohttp wants a body as a file, to send it in pieces
 DEAD = 0.05  # seconds in which a connection shows that it had been closed before; later, the provider has worked on it
 DRAIN = 0.1  # seconds a finished stream may take to close, so that its connection is used again (as openai-python)
 _LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
@@ -81,6 +85,25 @@ class Response:
     def release(self) -> None:
         """Give the connection back; it is used again if the answer was read to its end."""
         self._raw.release()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that hands out no connection on which something has arrived while nobody had asked.
+
+    A second response stuffed behind the first would otherwise be the answer to somebody else's question.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
 
 
 class Transport:
@@ -147,7 +170,7 @@ class Transport:
         return await session.request(
             http.method,
             http.url,
-            data=http.body,
+            data=http.body if len(http.body) <= LARGE else BytesIO(http.body),
             headers=headers,
             timeout=timeout,
             allow_redirects=False,
@@ -179,7 +202,7 @@ class Transport:
         if self._session is None or self._session.closed:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+                connector=_Connector(limit=0, keepalive_timeout=15),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
                 trust_env=False,
