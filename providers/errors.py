@@ -116,6 +116,7 @@ class ProviderError(RouterError):
         retry_after: seconds that the provider asks us to wait, already parsed; None if it asks for none.
         parameter: the request field that the provider names, in its own words.
         allowed: the values that it says it would have taken.
+        should_retry: what it says itself of asking it again (`x-should-retry`); None if it says nothing.
     """
 
     here: ClassVar[bool] = True  # asking the same deployment again can help
@@ -141,6 +142,7 @@ class ProviderError(RouterError):
         self.message, self.status, self.code, self.request_id = message, status, code, request_id
         self.body, self.retry_after, self.parameter, self.allowed = body[:BODY_LIMIT], retry_after, parameter, allowed
         self.deployment = deployment
+        self.should_retry: bool | None = None
         super().__init__(message)
 
     def scrub(self, secret: str) -> None:

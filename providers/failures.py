@@ -114,6 +114,8 @@ def classify(
     believed = next((kind for kind in told if _believable(kind, status)), None)
     if believed is not None:
         return believed
+    if status == 429 and "no deployments available" in lowered:
+        return e.Overloaded  # another gateway behind this one has nobody; our key was not too fast
     if status in _REFUSALS and any(text in lowered for text in _CONTEXT_TEXTS):
         return e.ContextLengthExceeded
     if status in _REFUSALS and any(text in lowered for text in _POLICY_TEXTS):
@@ -174,7 +176,7 @@ def read_failure(
         status = kind.usual  # an error inside 200 counts as if it had come with its own status
     headers = headers or {}
     allowed = error.get("allowedValues")
-    return kind(
+    failure = kind(
         message or body or f"HTTP status {status} and no explanation",
         status=status,
         code=codes[0] if codes else None,
@@ -184,6 +186,8 @@ def read_failure(
         parameter=_first_text(error, ("parameter", "param")),
         allowed=tuple(str(value) for value in allowed) if isinstance(allowed, list) else (),
     )
+    failure.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    return failure
 
 
 def refused(status: int, body: bytes, headers: Mapping[str, str], rules: Sequence[ErrorRule]) -> e.ProviderError:

@@ -23,8 +23,9 @@ RATE = 0.5
 JITTER = 0.2
 FLAPPING = 120.0  # seconds within which two re-openings are flapping
 SUCCESSES_AFTER_FLAPPING = 3
+STEADY = 10.0  # seconds over which these successes must stretch: three can be had in any five good seconds
 FORGIVEN = 60.0  # seconds of health after which a doubling is taken back
-TRICKLE = 1.0  # seconds between the calls that go out although the circuit is open, when all others are too
+TRICKLE = 6.0  # seconds between the calls that go out although the circuit is open, when all others are too
 
 State = Literal["closed", "open", "half_open"]
 
@@ -42,48 +43,45 @@ class Circuit:
     in_a_row: int = 0
     opened: int = 0  # doublings of the cooldown
     lease: float | None = None  # when the running probe's lease runs out
+    leased: float = 0.0  # when that probe began
     trickled: float = float("-inf")
     successes: int = 0  # in a row, while half-open
     reopenings: deque[float] = field(default_factory=lambda: deque(maxlen=2))
     outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=200))
 
     def admits(self, now: float) -> bool:
-        """Whether a call may go out now: a closed circuit's any, a half-open one's single probe."""
+        """Whether a call may go out now: a closed circuit's any, otherwise a single probe when it is time for one."""
         if self.state == "closed":
             return True
-        if self.state == "open":
-            return now >= self.until
-        return self.lease is None or now >= self.lease
+        return self.retry_in(now) == 0.0
 
     def retry_in(self, now: float) -> float:
         """Seconds until the next call may go out."""
-        if self.state == "open":
-            return max(self.until - now, 0.0)
-        if self.state == "half_open" and self.lease is not None:
-            return max(self.lease - now, 0.0)
-        return 0.0
+        if self.state == "closed":
+            return 0.0
+        until = self.until if self.state == "open" else now
+        return max(until, self.lease if self.lease is not None else now, now) - now
 
     def may_trickle(self, now: float) -> bool:
         """Whether a call may go out although the circuit is open, because nobody else is there."""
-        return now - self.trickled >= TRICKLE and (self.lease is None or now >= self.lease)
+        return now - self.trickled >= TRICKLE and not self._is_leased(now)
 
     def began(self, now: float, limit: float) -> bool:
-        """A call goes out that may take *limit* seconds. True if it is a probe and holds the lease."""
-        if self.state == "closed":
+        """A call goes out that may take *limit* seconds. True if it is a probe and holds the lease.
+
+        A trickle is a probe too, and its outcome is welcome; but as long as nothing is known the circuit stays open.
+        """
+        if self.state == "closed" or self._is_leased(now):
             return False
         self.trickled = now
-        if self.state == "open":
-            if now < self.until:
-                self.lease = now + limit  # a trickle is a probe too: its outcome is welcome
-                self._become("half_open", now)
-                return True
+        if self.state == "open" and now >= self.until:
             self._become("half_open", now)
-        self.lease = now + limit
+        self.lease, self.leased = now + limit, now
         return True
 
     def success(self, now: float, began: float, *, probe: bool) -> bool:
         """A call that began at *began* has succeeded. True if the state changed."""
-        if began < self.since:
+        if self._is_late(began, probe=probe):
             return False
         self.outcomes.append((now, True))
         self.in_a_row = 0
@@ -91,11 +89,10 @@ class Circuit:
             if self.opened and now - self.since > FORGIVEN * (1 + self.opened):
                 self.opened -= 1
             return False
-        if probe:
-            self.lease = None
+        self._give_back(began, probe=probe)
         self.successes += 1
         flapped = len(self.reopenings) == 2 and now - self.reopenings[0] <= FLAPPING
-        if self.successes < (SUCCESSES_AFTER_FLAPPING if flapped else 1):
+        if flapped and (self.successes < SUCCESSES_AFTER_FLAPPING or now - self.since < STEADY):
             return False
         self._become("closed", now)
         self.outcomes.clear()
@@ -103,30 +100,47 @@ class Circuit:
 
     def failure(self, now: float, began: float, rng: Random, *, probe: bool) -> bool:
         """A call that began at *began* has failed. True if the state changed."""
-        if began < self.since:
+        if self._is_late(began, probe=probe):
             return False
         self.outcomes.append((now, False))
         self.in_a_row += 1
-        if self.state == "closed":
+        before = self.state
+        if before == "closed":
             if self.in_a_row < self.failures and not self._mostly_failing(now):
                 return False
-            self._open(now, rng)
-            return True
-        if probe:
-            self.lease = None
-        self.reopenings.append(now)
+            if now - self.since <= FORGIVEN:
+                self.reopenings.append(now)  # it had only just been closed
+        else:
+            self._give_back(began, probe=probe)
+            if before == "half_open":
+                self.reopenings.append(now)
         self._open(now, rng)
-        return True
+        return before != "open"
 
     def neutral(self, began: float, *, probe: bool) -> None:
         """A call has ended in a way that says nothing of the deployment: only its lease is given back."""
-        if probe and began >= self.since:
-            self.lease = None
+        self._give_back(began, probe=probe)
 
-    def open_for(self, now: float, seconds: float) -> None:
-        """Open it for a known time: the model is not there, and asking again soon is no use."""
+    def open_for(self, now: float, began: float, seconds: float) -> bool:
+        """Open it for a known time: the model is not there, and asking again soon is no use. True if that is new."""
+        if began < self.since:
+            return False
+        before = self.state
         self._become("open", now)
         self.until = max(self.until, now + seconds)
+        return before != "open"
+
+    def _is_leased(self, now: float) -> bool:
+        return self.lease is not None and now < self.lease
+
+    def _is_late(self, began: float, *, probe: bool) -> bool:
+        """Whether a call began before the current state did; at the very same time only the probe that began it did not."""
+        return began < self.since or (began == self.since and not probe)
+
+    def _give_back(self, began: float, *, probe: bool) -> None:
+        """A probe gives its own lease back, not that of one that came after it."""
+        if probe and self.leased == began:
+            self.lease = None
 
     def _mostly_failing(self, now: float) -> bool:
         if len(self.outcomes) < LEAST:

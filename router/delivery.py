@@ -64,8 +64,8 @@ class Delivery:
             run.now,
             limit=run.limit,
             circuit=run.plan.policy.circuit,
-            retry=any(attempt.deployment == candidate.deployment for attempt in run.attempts),
         )
+        self._tell(self._ticket.moved, "a probe goes out")
         self._place: Place | None = None
         self._gates: list[asyncio.Semaphore] = []
         self._exchange: Exchange | None = None

@@ -46,6 +46,8 @@ class Ticket:
     began: float
     limit: float
     probe: bool
+    moved: State | None = None
+    """The circuit's new state, if the call moved it."""
 
 
 class Health:
@@ -115,25 +117,28 @@ class Health:
         """Whether the deployment's bucket of retries, filled by its successes, holds one."""
         return self._retries.get(name, RETRIES) >= 1.0
 
+    def spend_retry(self, name: str) -> None:
+        """Take a retry out of the deployment's bucket."""
+        self._retries[name] = max(self._retries.get(name, RETRIES) - 1.0, 0.0)
+
     def endpoint(self, deployment: Deployment) -> Endpoint:
         """The deployment's endpoint, without what it has shown that it does not take."""
         return self._known.get(deployment.name) or deployment.endpoint
 
     # -- what happens
 
-    def began(
-        self, deployment: Deployment, now: float, *, limit: float, circuit: CircuitSettings, retry: bool = False
-    ) -> Ticket:
+    def began(self, deployment: Deployment, now: float, *, limit: float, circuit: CircuitSettings) -> Ticket:
         """A call goes out: whose turn the key is, and whether it is a probe."""
         name, provider = deployment.name, deployment.provider
         key = self._pool(provider).take(now) if provider.keys else None
         self._load[name] = self._load.get(name, 0) + 1
-        if retry:
-            self._retries[name] = max(self._retries.get(name, RETRIES) - 1.0, 0.0)
         state = self._circuits.get(name)
         if state is None:
             state = self._circuits[name] = Circuit(circuit.failures, circuit.cooldown, circuit.max_cooldown)
-        return Ticket(name, provider.name, key, now, limit, state.began(now, limit))
+        before = state.state
+        probe = state.began(now, limit)
+        moved = state.state if state.state != before else None
+        return Ticket(name, provider.name, key, now, limit, probe, moved)
 
     def succeeded(self, ticket: Ticket, now: float) -> State | None:
         """The call was answered. The circuit's new state, if it changed."""
@@ -159,8 +164,7 @@ class Health:
         if error.retry_after is not None:
             self._cool(name, now, error.retry_after)
         if isinstance(error, ModelNotFound):
-            circuit.open_for(now, GONE)
-            return circuit.state
+            return circuit.state if circuit.open_for(now, ticket.began, GONE) else None
         return circuit.state if circuit.failure(now, ticket.began, self._rng, probe=ticket.probe) else None
 
     def key_failed(self, ticket: Ticket, error: ProviderError, now: float) -> bool:

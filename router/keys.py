@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REFUSED = 300.0  # seconds that a refused key rests before it is tried once more
 EMPTY = 900.0  # seconds that an empty account rests
+PROBE = 30.0  # seconds that the call which tries a dead key again may take before another one does
 LONGEST = 900.0  # seconds of rest that a single answer can ask for
 THROTTLED = 1.0  # seconds after a 429 that does not say how long; doubling with each in a row
 THROTTLED_LONGEST = 30.0
@@ -29,6 +30,7 @@ class Rest:
     why: str = ""
     dead: bool = False
     in_a_row: int = 0
+    probed: float | None = None  # when the one call went out that tries a dead key again
     reported: bool = False
 
 
@@ -56,6 +58,8 @@ class KeyPool:
             key = self.keys[(self.turn + step) % count]
             rest = self.rests.get(key.label)
             if rest is None or now >= rest.until:
+                if rest is not None and rest.dead:  # one call tries it; the others wait for what becomes of that
+                    rest.probed, rest.until = now, now + PROBE
                 self.turn = (self.turn + step + 1) % count
                 return key
         return min(self.keys, key=lambda key: self.rests[key.label].until)
@@ -63,6 +67,8 @@ class KeyPool:
     def failed(self, label: str, error: ProviderError, now: float) -> bool:
         """Note what *error* says of the key *label*. True the first time that it is found dead."""
         rest = self.rests.setdefault(label, Rest())
+        if rest.dead and (now >= rest.until or rest.probed is not None):
+            rest.dead, rest.until, rest.probed = False, now, None  # it had its rest; what comes now is a new word
         if isinstance(error, RateLimited):
             rest.in_a_row += 1
             seconds = error.retry_after
@@ -80,7 +86,7 @@ class KeyPool:
     def succeeded(self, label: str, began: float) -> None:
         """A call with the key *label* that was sent at *began* has succeeded: whatever rest was older is over."""
         rest = self.rests.get(label)
-        if rest is not None and began >= rest.until:
+        if rest is not None and (began >= rest.until or began == rest.probed):
             del self.rests[label]
 
     def why_dead(self, now: float) -> str:

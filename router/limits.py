@@ -59,11 +59,11 @@ class Account:
         if self.tokens_per_minute is None:
             return at
         left = self.tokens_per_minute - tokens
-        total = sum(place.tokens for place in self.places if place.at > at - MINUTE)
-        for place in self.places:
+        within = [place for place in self.places if place.at > at - MINUTE]
+        total = sum(place.tokens for place in within)
+        for place in within:
             if total <= left:
                 break
-            if place.at > at - MINUTE:
-                total -= place.tokens
-                at = max(at, place.at + MINUTE)
+            total -= place.tokens
+            at = max(at, place.at + MINUTE)
         return at

@@ -22,6 +22,8 @@ from router import estimate
 from router.fidelity import asked_changes, forbidden, settled
 from router.sampling import Advice, advised, mode_of, reported
 
+EXPLORE = 0.02  # of the calls of a `fastest` route go to another one first, to see how quick it is now
+
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
     from router.config import Deployment, Policy, Route
@@ -49,6 +51,10 @@ class Standing(Protocol):
 
     def may_retry(self, name: str) -> bool:
         """Whether the bucket of same-deployment retries holds one."""
+        ...
+
+    def spend_retry(self, name: str) -> None:
+        """Take one out of it."""
         ...
 
     def endpoint(self, deployment: Deployment) -> Endpoint:
@@ -149,6 +155,10 @@ class Plan:
     def may_retry(self, candidate: Candidate) -> bool:
         """Whether *candidate* has a retry left in its bucket."""
         return self._setting.standing.may_retry(candidate.deployment)
+
+    def spend_retry(self, candidate: Candidate) -> None:
+        """Take a retry out of *candidate*'s bucket."""
+        self._setting.standing.spend_retry(candidate.deployment)
 
     def _work_out(self, place: int | None) -> None:
         while place is None or len(self._candidates) <= place:
@@ -298,7 +308,10 @@ def in_order(
         return sorted(tier, key=lambda one: _dollars(_expected(request, one, tokens)))
     if select == "least_busy":
         return sorted(tier, key=lambda one: standing.load(one.name) / (one.weight or 1.0))
-    return sorted(tier, key=lambda one: standing.latency(one.name) or 0.0)
+    order = sorted(tier, key=lambda one: standing.latency(one.name) or 0.0)
+    if rng.random() < EXPLORE:  # else nobody would ever see that a slow one is quick again
+        order.insert(0, order.pop(rng.randrange(1, len(order))))
+    return order
 
 
 def _weighted(tier: Sequence[Deployment], rng: Random) -> list[Deployment]:

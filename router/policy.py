@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from providers.errors import ContextLengthExceeded, CredentialFailed, ProviderError, RateLimited
+from providers.errors import CallerFault, ContextLengthExceeded, CredentialFailed, ProviderError, RateLimited
 from providers.types import Attempt
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
         return step
     if policy.order == "here_first" and (step := _here(plan, attempts, elapsed, left, rng)) is not None:
         return step
-    untried = _untried(plan, attempts)
+    last = attempts[-1].error
+    untried = _untried(plan, attempts) if not isinstance(last, CallerFault) else None
     if untried is not None and untried[1] == 0:
         return Try(untried[0], 0.0, _share(plan, untried[0], attempts, left), "not asked yet")
     again = _again(plan, attempts, elapsed, left, rng)
@@ -96,7 +97,7 @@ def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
 
 def _must_stop(policy: Policy, attempts: Sequence[Attempt], left: float) -> Stop | None:
     error = attempts[-1].error
-    if isinstance(error, ProviderError) and not error.here and not error.elsewhere:
+    if isinstance(error, ProviderError) and not error.here and not error.elsewhere and not error.should_retry:
         return Stop("caller", "the request itself is at fault")
     if left <= 0.001:
         return Stop("deadline", "the deadline is over")
@@ -205,7 +206,10 @@ def _place(plan: Plan, name: str) -> int | None:
 
 
 def _may_again(attempt: Attempt) -> bool:
-    return isinstance(attempt.error, ProviderError) and attempt.error.here
+    error = attempt.error
+    if not isinstance(error, ProviderError):
+        return False
+    return error.here if error.should_retry is None else error.should_retry
 
 
 def _asked_wait(attempt: Attempt) -> float | None:

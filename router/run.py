@@ -108,7 +108,7 @@ class Run:
             await self._rest()
             crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
             try:
-                return await crank(attempt, self)
+                return await crank(self._turn, attempt)
             except ProviderError as error:
                 failure = error
         assert isinstance(self.step, Stop)  # noqa: S101  # nothing else ends the attempts
@@ -117,8 +117,16 @@ class Run:
             raise failure
         raise ending from None
 
+    async def _turn(self, attempt: Callable[[Run], Awaitable[T]]) -> T:
+        """One attempt; tenacity awaits only what is itself a coroutine function."""
+        return await attempt(self)
+
     def _advance(self) -> None:
         self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
+        if isinstance(self.step, Try):
+            candidate = self.candidate
+            if any(attempt.deployment == candidate.deployment for attempt in self.attempts):
+                self.plan.spend_retry(candidate)  # taken with the decision: others decide while this one waits
 
     async def _rest(self) -> None:
         if self.delay:

@@ -87,6 +87,8 @@ class Scenario:
 HERE: Mapping[str, Any] = {"order": "here_first"}
 AT_ONCE = 2.5  # seconds within which a failover shows its first token
 
+_NO_PREFILL = Fault.status(400, body={"error": {"message": "The last message must be the user's."}})
+
 _WAIT = Scenario(
     "wait",
     "429 with Retry-After: 2",
@@ -155,7 +157,7 @@ SIXTEEN: tuple[Scenario, ...] = (
         "cut, and the fallback rejects a prefilled assistant turn",
         Expected("primary", primary=(2, 2), seam="spliced", sent=40, within=AT_ONCE),
         (Trouble(Fault.cut_after(41)),),
-        (Trouble(Fault.status(400, body={"error": {"message": "The last message must be the user's."}}), None, True),),
+        (Trouble(_NO_PREFILL, None, prefilled=True),),
         continues=True,
     ),
     Scenario(

@@ -10,6 +10,7 @@ The four verdicts are those of the public benchmark:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Word = Literal["pass", "partial", "safe", "fail"]
 Kind = Literal["truth", "served", "conduct"]
 STREAMED = 0.5  # of the time that the tokens took to leave the provider, which the caller must have been reading
-SLACK = 0.25  # seconds of the real clock that a busy machine may add to any limit
+SLACK = 0.4  # seconds of the real clock that a busy machine may add to any limit
 
 
 class Finding(NamedTuple):
@@ -99,7 +100,9 @@ def _served(heard: Heard, played: Played) -> Iterator[Finding]:
     expected = played.scenario.expected
     found = type(heard.error).__name__ if heard.error is not None else None
     if found != expected.error:
-        yield Finding("served", f"{expected.error or 'an answer'} was expected, not {found or 'an answer'}: {heard.error}")
+        yield Finding(
+            "served", f"{expected.error or 'an answer'} was expected, not {found or 'an answer'}: {heard.error}"
+        )
     if heard.error is not None or heard.answer is None:
         return
     answer, name = heard.answer, expected.by
@@ -134,7 +137,8 @@ def _accounts(heard: Heard) -> Iterator[Finding]:
     if facts is None:
         return
     costs = [attempt.cost.usd for attempt in facts.attempts]
-    if None in costs or facts.cost.usd is None or abs(sum(costs) - facts.cost.usd) > 1e-12:
+    known = [cost for cost in costs if cost is not None]
+    if known != costs or facts.cost.usd is None or abs(sum(known) - facts.cost.usd) > 1e-12:
         yield Finding("conduct", f"the attempts cost {costs}, and the answer says {facts.cost}")
 
 
@@ -201,9 +205,7 @@ def _recovery(played: Played) -> str:
     facts = heard.answer or getattr(heard.error, "partial", None)
     attempts = facts.attempts if facts is not None else getattr(heard.error, "attempts", ())
     if played.scenario.outage is not None and played.healed_at is not None:
-        again = "never" if played.served_again_at is None else f"{(played.served_again_at - played.healed_at) * played.factor:.0f} s"
-        count = len(played.heard)
-        return f"all {count} callers failed over unseen; primary serves again after {again}"
+        return f"failed over unseen; {_back(played, played.healed_at)}"
     if heard.error is not None:
         return f"raises {type(heard.error).__name__}"
     if facts is not None and facts.seams:
@@ -219,7 +221,11 @@ def _recovery(played: Played) -> str:
     return here or f"failed over unseen{' after a second try here' if same else ''}"
 
 
+def _back(played: Played, healed_at: float) -> str:
+    if played.served_again_at is None:
+        return "primary is not asked again"
+    return f"primary serves within {math.ceil((played.served_again_at - healed_at) * played.factor)} s of its return"
+
+
 def _side(deployment: str) -> str:
     return deployment.partition("/")[0]
-
-

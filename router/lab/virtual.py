@@ -13,13 +13,13 @@ the emulators are for.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, cast
 
 from pydantic_core import to_json
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from router.router import Router
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 MINUTE = 60.0
 FOR_EVER = float("inf")
 
@@ -70,14 +71,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.clock
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], T], *args: *Arguments
+    ) -> asyncio.Future[T]:
         message = "virtual time knows no threads: it would jump while they work"
         raise RuntimeError(message)
 
-    def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        return self.call_soon(callback, *args, context=context)  # only a Runner's interrupt handler comes this way
+    def _write_to_self(self) -> None:
+        """Nobody sleeps who would have to be woken."""
 
     def _process_events(self, events: list[Any]) -> None:
         """There are none."""
@@ -103,7 +104,8 @@ class Conduct:
     *kind*: `up` answers; `status` refuses with *status* and *headers*; `unreachable` takes no connection; `reset` drops
     it when the answer is due; `silent` never says anything. Times are seconds. *latency* is the median time to the first
     token, *spread* the sigma of its logarithm (0: always the same). *failing* is the share of calls that are refused
-    with *status* although it is up. A stream comes in *pieces*, *gap* apart.
+    with *status* although it is up. *body* stands in place of what a refusal, or a whole answer, would say; *headers*
+    come with whatever is answered. A stream comes in *pieces*, *gap* apart.
     """
 
     kind: Literal["up", "status", "unreachable", "reset", "silent"] = "up"
@@ -112,6 +114,7 @@ class Conduct:
     failing: float = 0.0
     status: int = 503
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
     pieces: int = 4
     gap: float = 0.05
 
@@ -146,7 +149,7 @@ def alternating(first: Conduct, second: Conduct, seconds: float) -> Script:
 class VirtualProvider:
     """A provider in memory: what it does (*script*), by which chance (*rng*), and how many calls a minute it takes.
 
-    *began* has the time of every call that arrived, *busy* the number of those under way.
+    *began* has the time of every call that arrived.
     """
 
     name: str
@@ -154,7 +157,6 @@ class VirtualProvider:
     rng: Random
     per_minute: int | None = None
     began: list[float] = field(default_factory=list)
-    busy: int = 0
     _minute: deque[float] = field(default_factory=deque)
 
     async def answer(self, http: HttpRequest, now: float) -> VirtualResponse:
@@ -172,23 +174,20 @@ class VirtualProvider:
         if conduct.kind == "unreachable":
             message = "no connection: ECONNREFUSED"
             raise e.Unreachable(message)
-        self.busy += 1
-        try:
-            if (wait := self._too_fast(now)) is not None:
-                return _refusal(429, (("Retry-After", f"{wait:.3f}"),))
-            if conduct.kind == "silent":
-                await asyncio.get_running_loop().create_future()
-            await asyncio.sleep(seconds)
-        finally:
-            self.busy -= 1
+        if (wait := self._too_fast(now)) is not None:
+            return _refusal(429, (("Retry-After", f"{wait:.3f}"),))
+        if conduct.kind == "silent":
+            await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(seconds)
         if conduct.kind == "reset":
             message = "the connection was closed before an answer came"
             raise e.ConnectionFailed(message)
         if conduct.kind == "status" or failing:
-            return _refusal(conduct.status, conduct.headers)
+            return _refusal(conduct.status, conduct.headers, conduct.body)
         if http.json.get("stream"):
             return _stream(conduct, self.name)
-        return VirtualResponse(200, "application/json", [(0.0, _whole(self.name))])
+        body = _whole(self.name) if conduct.body is None else conduct.body
+        return VirtualResponse(200, "application/json", [(0.0, body)], dict(conduct.headers))
 
     def _drawn(self, conduct: Conduct) -> tuple[bool, float]:
         """Whether this call fails, and how long it takes; two draws, always, so that one script shifts no other."""
@@ -207,8 +206,9 @@ class VirtualProvider:
         return None
 
 
-def _refusal(status: int, headers: tuple[tuple[str, str], ...]) -> VirtualResponse:
-    body = to_json({"error": {"message": f"simulated {status}"}})
+def _refusal(status: int, headers: tuple[tuple[str, str], ...], body: bytes | None = None) -> VirtualResponse:
+    if body is None:
+        body = to_json({"error": {"message": f"simulated {status}"}})
     return VirtualResponse(status, "application/json", [(0.0, body)], dict(headers))
 
 
@@ -226,7 +226,7 @@ def _stream(conduct: Conduct, name: str) -> VirtualResponse:
     words = [f"{name} ", *["answers "] * (conduct.pieces - 1)]
     pieces = [(0.0 if place == 0 else conduct.gap, _event({"content": word})) for place, word in enumerate(words)]
     pieces.append((0.0, _event({}, "stop") + b"data: [DONE]\n\n"))
-    return VirtualResponse(200, "text/event-stream", pieces)
+    return VirtualResponse(200, "text/event-stream", pieces, dict(conduct.headers))
 
 
 def _event(delta: Mapping[str, str], finish: str | None = None) -> bytes:
@@ -284,23 +284,37 @@ class VirtualResponse:
 class VirtualTransport:
     """Stands for `providers.transport.Transport`: the connections to one virtual provider.
 
-    *open* counts the answers that were not given back yet: at the end of a simulation it is 0.
+    *under_way* counts the calls that were sent and not given back: at the end of a simulation it is 0. *spans* has, for
+    each call that is over, when it was sent and when it was given back; *most* were under way at once.
     """
 
     def __init__(self, provider: VirtualProvider) -> None:
         self.provider, self.mailbox = provider, Mailbox()
-        self.open = 0
+        self.under_way = self.most = 0
+        self.spans: list[tuple[float, float]] = []
         self.closed = False
+        self._sent: dict[int, float] = {}
 
     async def send(self, http: HttpRequest, *, secrets: Mapping[str, str], connect: float | None = None) -> Response:
         """Send *http*; returns when the headers have come."""
-        response = await self.provider.answer(http, asyncio.get_running_loop().time())
-        self.open += 1
+        now = asyncio.get_running_loop().time()
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            response = await self.provider.answer(http, now)
+        except BaseException:
+            self._over(now)
+            raise
+        self._sent[id(response)] = now
         return cast("Response", response)
+
+    def _over(self, sent: float) -> None:
+        self.under_way -= 1
+        self.spans.append((sent, asyncio.get_running_loop().time()))
 
     def leave(self, response: Response, *, whole: bool) -> None:
         """Give *response* back."""
-        self.open -= 1
+        self._over(self._sent.pop(id(response)))
         response.close()
 
     async def close(self) -> None:

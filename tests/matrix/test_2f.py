@@ -66,9 +66,6 @@ def test_f2_f3_f4_a_key_that_is_refused_rests(row, status, code, rest):
     assert "closed" == told.health.state(ALPHA)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="keys.py, ready_in(): when a rest is over everybody tries the key, not one probe"
-)
 def test_f2_after_the_rest_there_is_one_probe():
     """Of ten requests that come together, one tries the key."""
     told = ask(says(401), 0, *[301] * 10)
@@ -161,9 +158,6 @@ def test_f13_slow_down_goes_elsewhere():
     serves(says(429, body=coded("slow_down")), outcome="RateLimited")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="failures.py, _CODES/classify(): a nested gateway's 429 is taken for our own rate"
-)
 def test_f14_a_nested_gateway_without_deployments_is_overloaded():
     """It is the model there that has nobody, not our key that was too fast."""
     serves(says(429, body={"error": {"message": "No deployments available for selected model"}}), outcome="Overloaded")
@@ -189,7 +183,6 @@ def test_f20_another_success_without_an_answer_is_none(status, body):
     serves(says(status, body=body))
 
 
-@pytest.mark.xfail(strict=True, reason="missing feature: x-should-retry is not read (errors.py, policy.py _may_again)")
 def test_f21_should_not_be_retried():
     """With nobody else there: once."""
     assert 1 == len(ask(says(503, {"x-should-retry": "false"}), alone=True).asked["alpha"])
@@ -200,7 +193,6 @@ def test_f21_may_still_go_elsewhere():
     serves(says(503, {"x-should-retry": "false"}))
 
 
-@pytest.mark.xfail(strict=True, reason="missing feature: x-should-retry is not read (errors.py, policy.py _must_stop)")
 def test_f22_should_be_retried():
     """A 4xx whose sender knows better: once more."""
     told = ask(windows(QUICK, (0.0, 0.005, says(400, {"x-should-retry": "true"}))), alone=True)
