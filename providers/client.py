@@ -27,6 +27,7 @@ PROTOCOLS: Mapping[str, WireProtocol] = {
 
 BODY_LIMIT = 64 * 2**20  # bytes of a whole answer
 THREAD_ABOVE = 4 * 2**20  # bytes from which JSON is parsed beside the event loop, not in it
+PROGRESS, LEAST = 30.0, 1024  # seconds in which so many bytes of a whole answer must come, or it is only a trickle
 POLL_FAILURES = 10  # polls that may fail before the job is given up (reliability.md, 1.14)
 LOOK = 1.0  # seconds of silence after which the connection is looked at
 SNIFF = 6  # bytes that tell a stream of events from anything else
@@ -353,9 +354,15 @@ class Exchange:
 
     async def _body(self, response: Response, first: bytes) -> bytes:
         pieces, size = [first], len(first)
+        since, before = self._loop.time(), size
         while data := await self._bytes(response):
             pieces.append(data)
             size += len(data)
+            if (now := self._loop.time()) - since >= PROGRESS:
+                if size - before < LEAST:
+                    message = f"less than {LEAST} bytes came in {PROGRESS:g} s"
+                    raise e.ProviderTimeout(message, phase="idle", status=response.status)
+                since, before = now, size
             if size > BODY_LIMIT:
                 message = f"an answer of more than {BODY_LIMIT} bytes"
                 raise e.MalformedReply(message, status=response.status)

@@ -55,7 +55,9 @@ async def test_a_stream():
             chunks = [chunk async for chunk in router.stream(ASK)]
 
     assert "391" == "".join(chunk.content or "" for chunk in chunks)
-    assert ("391", "340 + 51") == (chunks[-1].completion.content, chunks[-1].completion.reasoning_content)
+    answer = chunks[-1].completion
+    assert answer is not None
+    assert ("391", "340 + 51") == (answer.content, answer.reasoning_content)
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

@@ -21,7 +21,7 @@ def file(emulator, *keys):
 
 async def test_a_pool_spreads_its_load():
     """In turn."""
-    used = []
+    used: list[object] = []
     async with (
         emulate("mixlayer") as emulator,
         Router.open(file(emulator, "key-aaaa", "key-bbbb", "key-cccc"), hooks=[used.append]) as router,
@@ -35,7 +35,7 @@ async def test_a_pool_spreads_its_load():
 @pytest.mark.parametrize("stream", [False, True], ids=["complete", "stream"])
 async def test_a_dead_key_rests_and_another_serves_at_once(stream):
     """The same deployment, the other key; told once, by label, and not tried again on the next requests."""
-    events = []
+    events: list[object] = []
     async with (
         emulate("mixlayer", api_key="key-good") as emulator,
         Router.open(file(emulator, "key-dead", "key-good"), hooks=[events.append]) as router,
@@ -43,7 +43,7 @@ async def test_a_dead_key_rests_and_another_serves_at_once(stream):
         for _ in range(4):
             if stream:
                 *_, last = [chunk async for chunk in router.stream(ASK)]
-                answer = last.completion
+                answer = last.completion or pytest.fail("the last chunk has the answer")
             else:
                 answer = await router.complete(ASK)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def told(changes):
 
 async def test_the_words_that_a_provider_would_have_taken_are_learned(caplog):
     """Runware lists `allowedValues`: the one word that is left over is the one for off. Told once, with the YAML."""
-    events = []
+    events: list[object] = []
     async with (
         emulate("runware", thinking_levels=("none", "high")) as emulator,
         Router.open(at(emulator), hooks=[events.append]) as router,
@@ -115,7 +116,7 @@ def test_the_advice_fits_the_mode_and_comes_under_what_is_asked(asked, temperatu
 
 # -- histories that move ----------------------------------------------------------------------------------------------
 
-CALLS = [
+CALLS: list[dict[str, Any]] = [
     {"role": "user", "content": "Weather in Tokyo?"},
     {
         "role": "assistant",

@@ -57,7 +57,7 @@ def test_time_and_chance_are_arguments():
     route = router.config.route("chat")
     assert route is not None
     plans = [
-        told(make_plan(Request(**ASK), route, Setting(Health(), now=lambda: 5.0), rng=Random(seed)))
+        told(make_plan(Request.of(ASK), route, Setting(Health(), now=lambda: 5.0), rng=Random(seed)))
         for seed in (1, 1, 2, 3, 4, 5)
     ]
 
