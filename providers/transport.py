@@ -14,10 +14,12 @@ import asyncio
 import errno
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from email.utils import formatdate
 from io import BytesIO
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -87,11 +89,28 @@ class Response:
         self._raw.release()
 
 
+class _Sent:
+    """What is known of one sending: whether its connection had been used before."""
+
+    __slots__ = ("reused",)
+
+    def __init__(self) -> None:
+        self.reused = False
+
+
+_SENDING: ContextVar[_Sent] = ContextVar("sending")  # aiohttp's own tracing says it too, for a dozen calls a request
+
+
 class _Connector(aiohttp.TCPConnector):
     """A pool that hands out no connection on which something has arrived while nobody had asked.
 
-    A second response stuffed behind the first would otherwise be the answer to somebody else's question.
+    A second response stuffed behind the first would otherwise be the answer to somebody else's question. It also says
+    whether a connection had been used before.
     """
+
+    def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
+        super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
+        self._used: WeakSet[object] = WeakSet()
 
     async def connect(
         self,
@@ -103,6 +122,10 @@ class _Connector(aiohttp.TCPConnector):
         while connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        if protocol is not None:
+            _SENDING.get().reused = protocol in self._used
+            self._used.add(protocol)
         return connection
 
 
@@ -167,6 +190,7 @@ class Transport:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own record of limits, not a number of seconds
         sent: _Sent,
     ) -> aiohttp.ClientResponse:
+        _SENDING.set(sent)
         return await session.request(
             http.method,
             http.url,
@@ -174,7 +198,6 @@ class Transport:
             headers=headers,
             timeout=timeout,
             allow_redirects=False,
-            trace_request_ctx=sent,
         )
 
     def leave(self, response: Response, *, whole: bool) -> None:
@@ -207,7 +230,6 @@ class Transport:
                 timeout=_NO_TIMEOUT,
                 trust_env=False,
                 headers={"User-Agent": self._user_agent},
-                trace_configs=[_tracing()],
             )
         elif self._loop is not loop:
             message = "this router belongs to another event loop: open one in each loop, and close it there"
@@ -227,22 +249,6 @@ def _is_dead_connection(error: Exception) -> bool:
     if isinstance(error, aiohttp.ClientConnectorError):
         return False
     return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-
-
-class _Sent(SimpleNamespace):
-    """What is known of one sending: whether its connection had been used before."""
-
-    reused: bool = False
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(_on_reuse)
-    return config
-
-
-async def _on_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-    context.trace_request_ctx.reused = True
 
 
 async def _drain(response: Response) -> None:
