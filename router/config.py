@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal, TypeVar
 
 from providers.dialect import Endpoint, Price
@@ -154,7 +155,8 @@ class Deployment:
 class Route:
     """A name that callers may put in `model`. *fidelity* has a `default`, and fields that differ from it.
 
-    *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0.
+    *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0. *sums* are
+    their weights, summed up.
     """
 
     name: str
@@ -165,14 +167,18 @@ class Route:
     needs: tuple[Need, ...] = ()
     sampling: Sampling | None = None
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
+    sums: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tiers: dict[int, list[Deployment]] = {}
         for deployment in self.deployments:
             if deployment.weight > 0:
                 tiers.setdefault(deployment.priority, []).append(deployment)
-        # The one assignment to a frozen value: the planner reads this for every request.
-        object.__setattr__(self, "tiers", tuple(tuple(tiers[priority]) for priority in sorted(tiers)))
+        # The only assignments to a frozen value: the planner reads this for every request.
+        sorted_tiers = tuple(tuple(tiers[priority]) for priority in sorted(tiers))
+        object.__setattr__(self, "tiers", sorted_tiers)
+        sums = tuple(tuple(accumulate(deployment.weight for deployment in tier)) for tier in sorted_tiers)
+        object.__setattr__(self, "sums", sums)
 
 
 class Lazy(Mapping[str, V]):

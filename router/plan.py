@@ -9,7 +9,8 @@ stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,7 @@ from router import estimate
 from router.fidelity import asked_changes, forbidden, settled
 from router.sampling import Advice, advised, mode_of, reported
 
+REDRAWS = 8  # draws of one that was drawn before, until the rest is looked at instead
 EXPLORE = 0.02  # of the calls of a `fastest` route go to another one first, to see how quick it is now
 
 if TYPE_CHECKING:
@@ -217,9 +219,9 @@ class _Walk:
         resting: list[Candidate] = []
         shut: list[tuple[Deployment, Excluded]] = []
         alone = True
-        for tier in self._route.tiers:
+        for tier, sums in zip(self._route.tiers, self._route.sums, strict=True):
             changed: list[Candidate] = []
-            for deployment in self._in_order(tier):
+            for deployment in self._in_order(tier, sums):
                 found = self._consider(deployment)
                 if isinstance(found, Excluded):
                     if found.retry_in is None:
@@ -242,9 +244,10 @@ class _Walk:
             if deployment.weight == 0:
                 yield Excluded(deployment.name, "its weight is 0: it is never asked")
 
-    def _in_order(self, tier: Sequence[Deployment]) -> Sequence[Deployment]:
+    def _in_order(self, tier: Sequence[Deployment], sums: Sequence[float]) -> Iterable[Deployment]:
         return in_order(
             tier,
+            sums,
             self._route.select,
             self._setting.standing,
             rng=self._rng,
@@ -297,13 +300,20 @@ def _expected(request: Request, deployment: Deployment, tokens: int) -> Cost:
 
 
 def in_order(
-    tier: Sequence[Deployment], select: str, standing: Standing, *, rng: Random, tokens: int, request: Request
-) -> Sequence[Deployment]:
+    tier: Sequence[Deployment],
+    sums: Sequence[float],
+    select: str,
+    standing: Standing,
+    *,
+    rng: Random,
+    tokens: int,
+    request: Request,
+) -> Iterable[Deployment]:
     """The deployments of a tier as *select* wants them; ties stay in the order of the file."""
     if len(tier) < 2 or select == "priority":
         return tier
     if select == "weighted":
-        return _weighted(tier, rng)
+        return _weighted(tier, sums, rng)
     if select == "cheapest":
         return sorted(tier, key=lambda one: _dollars(_expected(request, one, tokens)))
     if select == "least_busy":
@@ -314,15 +324,23 @@ def in_order(
     return order
 
 
-def _weighted(tier: Sequence[Deployment], rng: Random) -> list[Deployment]:
-    """Drawn one by one, each with the chance that its weight has among those left; weight 0 is never drawn."""
-    left = [deployment for deployment in tier if deployment.weight > 0]
-    order = []
-    while left:
-        drawn = rng.choices(left, weights=[deployment.weight for deployment in left])[0]
-        left.remove(drawn)
-        order.append(drawn)
-    return order
+def _weighted(tier: Sequence[Deployment], sums: Sequence[float], rng: Random) -> Iterator[Deployment]:
+    """Drawn one by one, each with the chance that its weight has among those left.
+
+    Drawn as they are asked for, in steps that do not grow with the tier: a draw that was drawn before is drawn again, and
+    only after many such is the rest looked at. *sums*: the weights, summed up.
+    """
+    drawn: set[int] = set()
+    while len(drawn) < len(tier):
+        for _ in range(REDRAWS):
+            place = bisect(sums, rng.random() * sums[-1])
+            if place not in drawn:
+                break
+        else:
+            rest = [place for place in range(len(tier)) if place not in drawn]
+            place = rng.choices(rest, weights=[tier[one].weight for one in rest])[0]
+        drawn.add(place)
+        yield tier[place]
 
 
 def _dollars(cost: Cost) -> float:
