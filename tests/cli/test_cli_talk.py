@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -176,30 +177,42 @@ def test_a_conversation_remembers_and_ends_with_ctrl_d(routes):
     child, terminal = pty.fork()
     if child == 0:
         os.execve(COMMAND[0], [*COMMAND, "chat", "-c", routes], environment(TERM="dumb"))  # noqa: S606
-    told = b""
+    told, ended = b"", 0
 
-    def until(text):
+    def until(text, typed=b""):
+        """Type, and read until *text*; what was typed while the prompt was not ready yet is typed again."""
         nonlocal told
         deadline = time.monotonic() + 20
+        os.write(terminal, typed)
         while text not in told:
             assert time.monotonic() < deadline, told
-            told += os.read(terminal, 4096)
+            if select.select([terminal], [], [], 2.0)[0]:
+                told += os.read(terminal, 4096)
+            else:
+                os.write(terminal, typed)
         told = told.split(text, 1)[1]
 
-    until(b"> ")
-    os.write(terminal, b"One\n")
-    until(b"You said: One")
-    until(b"> ")
-    os.write(terminal, b"\x03")
-    until(b"Ctrl-D ends.")
-    until(b"> ")
-    os.write(terminal, b"Two\n")
-    until(b"You said: Two")
-    until(b"tokens")
-    until(b"> ")
-    os.write(terminal, b"\x04")
-    _, status = os.waitpid(child, 0)
-    os.close(terminal)
+    try:
+        until(b"> ")
+        until(b"You said: One", b"One\n")
+        until(b"> ")
+        until(b"Ctrl-D ends.", b"\x03")
+        until(b"> ")
+        until(b"You said: Two", b"Two\n")
+        until(b"tokens")
+        until(b"> ")
+        status = 1
+        for _ in range(40):
+            os.write(terminal, b"\x04")
+            time.sleep(0.25)  # the child ends in its own time; there is nothing to wait on but itself
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        os.close(terminal)
 
     assert 0 == os.waitstatus_to_exitcode(status)
 
