@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from providers.errors import EmptyReply, GenerationAborted, TruncatedReply
+from providers.errors import BrokenReply, EmptyReply, GenerationAborted, TruncatedReply
 from providers.think import ThinkSplitter
 from providers.types import Change, Chunk, Cost, FinishReason, ToolCallDelta, Usage
 from providers.wire import Call
@@ -42,8 +42,8 @@ _MOST_TOKENS = 10**12  # a larger count is rubbish
 class Assembler:
     """The state of one answer while it arrives."""
 
-    __slots__ = ("_by_id", "_call", "_held", "_open", "_plain", "_positions", "_said", "_splitters", "changes",
-                 "finishes")  # fmt: skip
+    __slots__ = ("_by_id", "_call", "_held", "_open", "_plain", "_positions", "_said", "_splitters", "aborted",
+                 "changes", "finishes")  # fmt: skip
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -54,6 +54,7 @@ class Assembler:
         self._positions: dict[int, dict[Any, int]] = {}
         self._open: dict[int, int] = {}
         self.finishes: dict[int, str] = {}
+        self.aborted: str | None = None  # the word by which the provider gave up
         self.changes: list[Change] = []  # what the answer shows to have been otherwise than sent
 
     @property
@@ -94,9 +95,13 @@ class Assembler:
         """The answer has ended: what is still held. *closed*: the provider itself said that this is the end.
 
         Raises:
+            GenerationAborted: the provider gave up and said so; raised only now, so that usage behind it was read.
             TruncatedReply: it ended before it was finished.
             EmptyReply: there was nothing in it.
         """
+        if self.aborted is not None:
+            message = f"the provider gave up: finish_reason {self.aborted!r}"
+            raise GenerationAborted(message, status=200, code=self.aborted)
         chunks = [chunk for index in self._unsettled() if (chunk := self._flush(index)) is not None]
         said = bool(self._said)
         cut = self._said - self.finishes.keys()
@@ -216,12 +221,13 @@ class Assembler:
         own = self._call.endpoint.dialect.reading.finish_reasons
         return own.get(word) or FINISH_REASONS.get(word, "unknown")
 
-    def _finish(self, index: int, word: str) -> FinishReason:
+    def _finish(self, index: int, word: str) -> FinishReason | None:
+        """The canonical end of a choice; None where it is none, because the provider gave up."""
         reason = self._canonical(word)
-        if reason == "failed":
-            message = f"the provider gave up: finish_reason {word!r}"
-            raise GenerationAborted(message, status=200, code=word)
         self.finishes[index] = word
+        if reason == "failed":
+            self.aborted = word
+            return None
         if reason == "stop" and index in self._positions:
             return "tool_calls"  # several servers end a tool call with `stop`
         return reason  # type: ignore[return-value]  # the table's words but `failed`
@@ -230,13 +236,14 @@ class Assembler:
 class Reading:
     """What the readers of all formats have in common: see `providers.wire.Reader`."""
 
-    __slots__ = ("_assembler", "_call", "_costs", "closed", "id", "model")
+    __slots__ = ("_assembler", "_call", "_costs", "closed", "failure", "id", "model")
 
     def __init__(self, call: Call, *, call_id: str = "", model: str = "") -> None:
         self._call = call
         self._assembler = Assembler(call)
         self._costs = 0  # how often a cost was told
         self.closed = False
+        self.failure: BrokenReply | None = None
         self.id, self.model = call_id, model
 
     @property
@@ -253,6 +260,18 @@ class Reading:
 
     def end(self) -> list[Chunk]:
         return self._assembler.end(closed=self.closed)
+
+    def _ended(self, chunks: list[Chunk]) -> list[Chunk]:
+        """*chunks* of a whole answer with its end; of one that is none only what it has cost, and `failure` is set."""
+        self.closed = True
+        try:
+            return [*chunks, *self._assembler.end(closed=True)]
+        except BrokenReply as failure:
+            bill = [Chunk(usage=chunk.usage, cost=chunk.cost) for chunk in chunks if chunk.usage or chunk.cost]
+            if not bill:
+                raise
+            self.failure = failure
+            return bill
 
 
 def text_of(value: Any) -> str:

@@ -155,8 +155,7 @@ class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(c
             cost = reported_cost(headers.get(name), self._call)
             if cost is not None and not any(chunk.cost for chunk in chunks):
                 chunks.append(Chunk(cost=cost))
-        self.closed = True
-        return [*chunks, *self._assembler.end(closed=True)]
+        return self._ended(chunks)
 
     def delivered(self, payload: Mapping[str, Any]) -> list[Chunk] | Poll:
         """Nothing is delivered by webhook in this format; a whole answer is read all the same."""

@@ -168,6 +168,7 @@ class Exchange:
         if isinstance(answer, Poll):
             return await self._later(answer)
         self.close(whole=True)
+        self._failure = self.reader.failure
         return answer
 
     async def _poll_again(self, error: e.ProviderError) -> list[Chunk] | None:
@@ -211,6 +212,7 @@ class Exchange:
         if isinstance(answer, Poll):
             return await self._later(answer)
         self._transport.mailbox.forget(poll.task)
+        self._failure = self.reader.failure
         return answer
 
     async def _more(self, response: Response) -> list[Chunk]:

@@ -197,8 +197,7 @@ class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(c
         if len(self._results) < asked:
             why = "the provider gave fewer results than it was asked for"
             self._assembler.changes.append(Change("n", asked, len(self._results), "dropped", why))
-        self.closed = True
-        return [*self._chunks(), *self._assembler.end(closed=True)]
+        return self._ended(self._chunks())
 
     def _complete(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of our task that are complete; what arrived twice counts once, where there are too many."""

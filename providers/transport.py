@@ -16,13 +16,18 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from email.utils import formatdate
+from functools import partial
 from io import BytesIO
 from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 
@@ -32,6 +37,7 @@ from providers.wire import HttpRequest
 
 LARGE = 2**20  # bytes from which aiohttp wants a body as a file, to send it in pieces
 DEAD = 0.05  # seconds in which a connection shows that it had been closed before; later, the provider has worked on it
+INTERIM = 100  # responses of the kind 1xx that may come before an answer (reliability.md, row B6)
 DRAIN = 0.1  # seconds a finished stream may take to close, so that its connection is used again (as openai-python)
 _LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None, ceil_threshold=1e9)
@@ -101,6 +107,27 @@ class _Sent:
 _SENDING: ContextVar[_Sent] = ContextVar("sending")  # aiohttp's own tracing says it too, for a dozen calls a request
 
 
+class _Protocol(ResponseHandler):
+    """One connection's side of HTTP, which counts what comes before an answer: aiohttp itself never stops doing so."""
+
+    interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        code = data[0].code
+        if self.exception() is not None:
+            return  # what lies behind too many of them is not looked at
+        if not 100 <= code <= 199 or code == 101:
+            self.interim = 0
+        elif (interim := self.interim + 1) <= INTERIM:
+            self.interim = interim
+        else:
+            self.set_exception(HttpProcessingError(code=400, message=f"more than {INTERIM} interim responses"))
+            if self.transport is not None:
+                self.transport.close()
+            return
+        super().feed_data(data, size)
+
+
 class _Connector(aiohttp.TCPConnector):
     """A pool that hands out no connection on which something has arrived while nobody had asked.
 
@@ -110,6 +137,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
         super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
+        self._factory: partial[_Protocol] = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # is one
         self._used: WeakSet[object] = WeakSet()
 
     async def connect(

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from providers.dialect import DialectRow, Endpoint
+    from providers.errors import ProviderError
     from providers.types import Change, Chunk, Request
 
 
@@ -90,6 +91,9 @@ class Reader(Protocol):
 
     closed: bool
     """True when the provider itself has said that this is the end (`[DONE]`)."""
+
+    failure: ProviderError | None
+    """Why a whole answer is none, where it has been read for what it cost: to be raised behind that."""
 
     @property
     def awaits_cost(self) -> bool:

@@ -221,7 +221,7 @@ class Delivery:
         self._tell(health.failed(self._ticket, error, now), str(error))
         if self._status == 200 and error.billed is False:
             self._run.task_ended(self._candidate.deployment)
-        usage = self._usage() if self.said_something else None
+        usage = self._usage() if self.said_something or self._folder.usage is not None else None
         self._record(type(error).__name__, error=error, cost=self._wasted(error, usage), usage=usage,
                      status=error.status)  # fmt: skip
 

@@ -462,6 +462,25 @@ async def test_e26_usage_in_chunks_of_their_own(accounts):
     assert 1 == len([part for part in heard.chunks if part.usage is not None])
 
 
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+async def test_e26_usage_of_an_answer_that_was_given_up(streaming):
+    """`abort` is no success; but what it has cost is read, behind the end too."""
+    if streaming:
+        script = streams(ROLE, *WORDS, delta(finish="abort"), event({"choices": [], "usage": usage()}), DONE)
+    else:
+        body = json.loads(whole())
+        body["choices"][0]["finish_reason"] = "abort"
+        body["usage"] = usage()
+        script = says(sized(json.dumps(body).encode()))
+    async with scene(script, policy={"attempts": 1}) as on:
+        heard = await on.ask(streaming=streaming)
+        error = heard.error
+        attempt = error.partial.attempts[-1] if streaming else error.attempts[-1]
+
+    assert "GenerationAborted" == attempt.outcome
+    assert (9, 7, False) == (attempt.usage.prompt_tokens, attempt.usage.completion_tokens, attempt.usage.estimated)
+
+
 async def test_e26_usage_nowhere():
     """No provider says usage in headers alone; should one, it is an estimate of ours, marked, once."""
     raw = SSE.replace(b"\r\n\r\n", b"\r\nX-Usage-Completion-Tokens: 7\r\n\r\n")
