@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from router.config import Deployment
     from router.health import Health
     from router.limits import Place
-    from router.plan import Candidate
+    from router.policy import Try
     from router.run import Run
 
 STREAM_HEADERS = 30.0  # seconds to the headers of a stream, where the policy names none (reliability.md, 1.10)
@@ -55,14 +55,15 @@ class Shell(Protocol):
 class Delivery:
     """One attempt: an exchange with what came of it so far. Recorded exactly once, however it ends."""
 
-    def __init__(self, shell: Shell, run: Run, candidate: Candidate, call: Call | None = None) -> None:
-        self._shell, self._run, self._candidate = shell, run, candidate
+    def __init__(self, shell: Shell, run: Run, step: Try, call: Call | None = None) -> None:
+        self._shell, self._run, self._step = shell, run, step
+        self._candidate = candidate = run.candidate(step)
         self.call = call or run.call(candidate)
         self._began = run.elapsed
         self._ticket = shell.health.began(
             candidate.target,
             run.now,
-            limit=run.limit,
+            limit=step.limit,
             circuit=run.plan.policy.circuit,
         )
         self._tell(self._ticket.moved, "a probe goes out")
@@ -109,7 +110,7 @@ class Delivery:
             self.call,
             self._shell.transport(target.provider.name),
             secret=key.secret.reveal() if key is not None else None,
-            limits=Limits(times.connect, headers, times.first_token, times.idle, self._run.limit - waited),
+            limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
         return self._exchange
 
@@ -121,7 +122,7 @@ class Delivery:
         """
         for gate in self._shell.gates(self._candidate.target):
             try:
-                async with asyncio.timeout(self._run.limit if gate.locked() else None):
+                async with asyncio.timeout(self._step.limit if gate.locked() else None):
                     await gate.acquire()
             except TimeoutError:
                 raise self._no_place(1.0) from None
@@ -141,7 +142,7 @@ class Delivery:
         wait = place.at - now
         if wait <= 0:
             return
-        if wait >= self._run.limit:
+        if wait >= self._step.limit:
             account.give_back(place)
             raise self._no_place(wait)
         try:
@@ -263,7 +264,7 @@ class Delivery:
             started=self._began,
             cost=cost,
             why=str(error) if error is not None else "",
-            delay=self._run.delay,
+            delay=self._step.delay,
             changes=self.changes,
             usage=usage,
             request_id=self._request_id,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from providers.errors import CallerFault, ProviderError
-from providers.types import Chunk, Completion, Folder, Request, Seam
+from providers.types import Chunk, Completion, Folder, Seam
 from router import estimate
 from router.delivery import Delivery
 from router.errors import ContinuationRejected, DeadlineExceeded, RouterError, StreamInterrupted
@@ -20,6 +20,7 @@ from router.recovery import Splice, continuing, mendable
 
 if TYPE_CHECKING:
     from router.delivery import Shell
+    from router.policy import Try
     from router.run import Run
 
 
@@ -84,9 +85,9 @@ class Flow:
 
     # -- until the commit
 
-    async def _open(self, run: Run) -> Delivery:
+    async def _open(self, run: Run, step: Try) -> Delivery:
         """An attempt that has something for the caller, or is over."""
-        delivery = Delivery(self._shell, run, run.candidate)
+        delivery = Delivery(self._shell, run, step)
         return await self._ready(delivery, run)
 
     async def _ready(self, delivery: Delivery, run: Run) -> Delivery:
@@ -150,7 +151,7 @@ class Flow:
             raise self._interrupted(error, broken)
         self._splice, self._continued = None, False
         try:
-            following = await run.again(lambda run: self._follow(run, request, delivered, broken, error), error)
+            following = await run.again(lambda run, step: self._follow(run, step, delivered, broken, error), error)
         except DeadlineExceeded as late:
             raise self._late(late, broken) from error
         except RouterError as failure:
@@ -158,16 +159,16 @@ class Flow:
         self._delivery = following
 
     async def _follow(
-        self, run: Run, request: Request, delivered: Completion, broken: Delivery, error: ProviderError
+        self, run: Run, step: Try, delivered: Completion, broken: Delivery, error: ProviderError
     ) -> Delivery:
         """One attempt to go on; it is ready when it has something that the caller has not seen."""
-        candidate = run.candidate
+        request, candidate = run.plan.request, run.candidate(step)
         restart = run.plan.policy.on_interruption == "restart"
         spent = estimate.completion_tokens(delivered)
         call = None
         if not restart and candidate.deployment not in self._refused(run):
             call = continuing(request, candidate.call, delivered, spent, key=run.key)
-        delivery = Delivery(self._shell, run, candidate, call)
+        delivery = Delivery(self._shell, run, step, call)
         splice = None
         if not restart and call is None:
             splice = Splice(delivered.reasoning_content or "", delivered.content or "")

@@ -32,6 +32,7 @@ from router.run import Run
 if TYPE_CHECKING:
     from providers.wire import Call
     from router.config import Config, Deployment, Route
+    from router.policy import Try
 
 
 class Router:
@@ -192,8 +193,8 @@ class Router:
         plan = make_plan(request, self._route(request), self._setting, rng=self._rng, streaming=streaming, key=key)
         return Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
 
-    async def _whole(self, run: Run) -> Completion:
-        delivery = Delivery(self, run, run.candidate)
+    async def _whole(self, run: Run, step: Try) -> Completion:
+        delivery = Delivery(self, run, step)
         try:
             while await delivery.more():
                 pass

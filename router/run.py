@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 T = TypeVar("T")
+Attempting = Callable[["Run", Try], Awaitable[T]]
+"""Makes the attempt that a step says."""
 
 
 class Run:
@@ -46,23 +48,11 @@ class Run:
     def elapsed(self) -> float:
         return self._loop.time() - self._began
 
-    @property
-    def candidate(self) -> Candidate:
-        """Whom the current step asks."""
-        place = self.step.place if isinstance(self.step, Try) else 0
-        candidate = self.plan.candidate(place)
-        if candidate is None:
-            raise NoDeployment(self.plan)
+    def candidate(self, step: Try) -> Candidate:
+        """Whom *step* asks."""
+        candidate = self.plan.candidate(step.place)
+        assert candidate is not None  # noqa: S101  # a step names a candidate of its own plan
         return candidate
-
-    @property
-    def limit(self) -> float:
-        """Seconds that the current step's attempt may take."""
-        return self.step.limit if isinstance(self.step, Try) else 0.0
-
-    @property
-    def delay(self) -> float:
-        return self.step.delay if isinstance(self.step, Try) else 0.0
 
     def call(self, candidate: Candidate) -> Call:
         """The planned call; under a new name where the provider has said that the task of the old one has ended."""
@@ -76,7 +66,7 @@ class Run:
         """The provider has taken the call and said that it failed: a retry is another task."""
         self._failed_tasks[deployment] = self._failed_tasks.get(deployment, 0) + 1
 
-    async def through(self, attempt: Callable[[Run], Awaitable[T]]) -> T:
+    async def through(self, attempt: Attempting[T]) -> T:
         """What *attempt* returns, made as often and where the policy says.
 
         Raises:
@@ -84,28 +74,27 @@ class Run:
         """
         if isinstance(self.step, Stop):
             raise self._ending(self.step, None)
-        await self._rest()
         try:
-            return await attempt(self)
+            return await self._try(attempt, self.step)
         except ProviderError as error:
             failure = error
         return await self.again(attempt, failure)
 
-    async def again(self, attempt: Callable[[Run], Awaitable[T]], failure: ProviderError) -> T:
+    async def again(self, attempt: Attempting[T], failure: ProviderError) -> T:
         """As `through`, after *failure* has been recorded as an attempt."""
         # One failure is the usual number: the second attempt is made without machinery too, and costs what it must.
         self._advance()
         if isinstance(self.step, Try):
-            await self._rest()
             try:
-                return await attempt(self)
+                return await self._try(attempt, self.step)
             except ProviderError as error:
                 failure = error
             self._advance()
         if isinstance(self.step, Try):
             from tenacity import AsyncRetrying  # only now: most processes never need it, and `import router` is quicker
 
-            await self._rest()
+            if self.step.delay:
+                await asyncio.sleep(self.step.delay)
             crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
             try:
                 return await crank(self._turn, attempt)
@@ -117,20 +106,22 @@ class Run:
             raise failure
         raise ending from None
 
-    async def _turn(self, attempt: Callable[[Run], Awaitable[T]]) -> T:
-        """One attempt; tenacity awaits only what is itself a coroutine function."""
-        return await attempt(self)
+    async def _try(self, attempt: Attempting[T], step: Try) -> T:
+        if step.delay:
+            await asyncio.sleep(step.delay)
+        return await attempt(self, step)
+
+    async def _turn(self, attempt: Attempting[T]) -> T:
+        """One attempt; tenacity awaits only what is itself a coroutine function, and sleeps itself."""
+        assert isinstance(self.step, Try)  # noqa: S101  # it is only turned while there is a next step
+        return await attempt(self, self.step)
 
     def _advance(self) -> None:
         self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
         if isinstance(self.step, Try):
-            candidate = self.candidate
+            candidate = self.candidate(self.step)
             if any(attempt.deployment == candidate.deployment for attempt in self.attempts):
                 self.plan.spend_retry(candidate)  # taken with the decision: others decide while this one waits
-
-    async def _rest(self) -> None:
-        if self.delay:
-            await asyncio.sleep(self.delay)
 
     def _retry(self, state: RetryCallState) -> bool:
         """Whether there is a next step. Asked of *every* outcome: tenacity shows its predicate cancellations too."""
@@ -142,7 +133,7 @@ class Run:
         return isinstance(self.step, Try)
 
     def _wait(self, state: RetryCallState) -> float:
-        return self.delay
+        return self.step.delay if isinstance(self.step, Try) else 0.0
 
     def _ending(self, stop: Stop, error: ProviderError | None) -> Exception:
         """What is raised in the end."""
