@@ -14,6 +14,7 @@ from typing import Any
 
 from providers.dialect import Auth, DialectRow, Endpoint, Price, compile_dialect, layer
 from providers.secret import Secret
+from providers.types import PriceLimit
 from router import catalog as packaged
 from router.config import (
     Backoff,
@@ -21,12 +22,14 @@ from router.config import (
     Config,
     Deployment,
     Gateway,
+    Hedge,
     Key,
     Lazy,
     Limits,
     Policy,
     Provider,
     Route,
+    Spending,
     Timeouts,
 )
 from router.documents import Document, plain, read
@@ -35,7 +38,17 @@ from router.layers import Facts, Stack
 from router.lint import lint
 from router.problems import together
 from router.references import check_facts, check_routes
-from router.rows import CatalogFile, EntryRow, GatewayRow, LimitsRow, PolicyRow, ProviderRow, RouteRow, RoutesFile
+from router.rows import (
+    CatalogFile,
+    EntryRow,
+    GatewayRow,
+    LimitsRow,
+    PolicyRow,
+    PriceLimitRow,
+    ProviderRow,
+    RouteRow,
+    RoutesFile,
+)
 from router.validate import check
 
 __all__ = ["load"]
@@ -150,6 +163,9 @@ class _Compiler:
             policy=_policy(name, own) if isinstance(own, PolicyRow) else self._policies[own or "default"],
             needs=row.needs,
             sampling=row.sampling,
+            budget=None if row.budget is None else Spending(**row.budget.model_dump()),
+            max_price=_price_limit(row.max_price),
+            prefer_price=_price_limit(row.prefer_price),
         )
 
     def _placed(self, entry: EntryRow) -> Deployment:
@@ -208,7 +224,13 @@ def _policy(name: str, row: PolicyRow) -> Policy:
         circuit=CircuitSettings(**row.circuit.model_dump()),
         on_interruption=row.on_interruption,
         hold=row.hold,
+        max_cost=row.max_cost,
+        hedge=None if row.hedge is None else Hedge(**row.hedge.model_dump()),
     )
+
+
+def _price_limit(row: PriceLimitRow | None) -> PriceLimit | None:
+    return None if row is None else PriceLimit(**row.model_dump())
 
 
 def _gateway(row: GatewayRow) -> Gateway:

@@ -34,6 +34,7 @@ class Run:
     def __init__(self, plan: Plan, *, key: str, rng: Random, loop: asyncio.AbstractEventLoop) -> None:
         self.plan, self.key = plan, key
         self.attempts: list[Attempt] = []
+        self.reserved = 0.0  # dollars of the route's budget
         self._rng, self._loop = rng, loop
         self._began = loop.time()
         self._failed_tasks: dict[str, int] = {}
