@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from router import Router
 from router.budget import Budget
 from router.errors import BudgetExceeded
-from router.lab.virtual import UP, VirtualProvider, always, connect, run_virtually
+from router.lab.virtual import UP, VirtualProvider, VirtualTransports, always, run_virtually
 
 PER = 60.0
 steps = st.lists(
@@ -85,9 +85,9 @@ def test_a_route_refuses_when_its_budget_is_used_up_and_serves_again():
     async def main() -> None:
         from asyncio import sleep
 
-        async with Router.open(written({"limit": "$0.05", "per": "1m"}, PRICE), environ={}) as router:
-            provider = VirtualProvider("alpha", always(UP), Random(1))
-            connect(router, provider)
+        provider = VirtualProvider("alpha", always(UP), Random(1))
+        limited = written({"limit": "$0.05", "per": "1m"}, PRICE)
+        async with Router.open(limited, environ={}, transports=VirtualTransports(provider)) as router:
             told = await gather(*(router.complete(ASKED) for _ in range(8)), return_exceptions=True)
             refused = [error for error in told if isinstance(error, BudgetExceeded)]
 
@@ -105,8 +105,9 @@ def test_a_route_refuses_when_its_budget_is_used_up_and_serves_again():
 
 def test_what_was_set_aside_is_given_back_by_a_caller_who_leaves():
     async def main() -> None:
-        async with Router.open(written({"limit": "$0.01", "per": "1h"}, PRICE), environ={}) as router:
-            connect(router, VirtualProvider("alpha", always(UP), Random(1)))
+        provider = VirtualProvider("alpha", always(UP), Random(1))
+        limited = written({"limit": "$0.01", "per": "1h"}, PRICE)
+        async with Router.open(limited, environ={}, transports=VirtualTransports(provider)) as router:
             stream = router.stream(ASKED)
             async for _ in stream:
                 break

@@ -11,7 +11,7 @@ import pytest
 
 from router import Request, Router
 from router.errors import DeadlineExceeded, DeploymentsExhausted, InvalidRequest, NoDeployment, RouterError
-from router.lab.virtual import DOWN, UP, Conduct, VirtualProvider, always, connect, run_virtually
+from router.lab.virtual import DOWN, UP, Conduct, VirtualProvider, VirtualTransports, always, run_virtually
 
 MESSAGES = [{"role": "user", "content": "17 * 23?"}]
 PRICES = {"cheap": (0.1, 0.4), "middle": (0.5, 2.0), "dear": (2.0, 8.0), "secret": None}
@@ -137,9 +137,9 @@ def heard(
     """Who was asked, in order, what came of it, and after how long. Whoever is not named answers."""
 
     async def main() -> tuple[list[str], Any, float]:
-        async with Router.open(written(policy=own), environ={}, rng=Random(3)) as router:
-            providers = [VirtualProvider(name, always(conduct.get(name, UP)), Random(1)) for name in PRICES]
-            connect(router, *providers)
+        providers = [VirtualProvider(name, always(conduct.get(name, UP)), Random(1)) for name in PRICES]
+        transports = VirtualTransports(*providers)
+        async with Router.open(written(policy=own), environ={}, rng=Random(3), transports=transports) as router:
             request = {"model": "chat", "messages": [{"role": "user", "content": say}], **asked}
             try:
                 found: Any = await router.complete(request)
