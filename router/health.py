@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
 from router.budget import Budget
 from router.circuit import Circuit, State
+from router.hedge import Hedges
 from router.keys import THROTTLED, KeyPool
 from router.learning import Fact, knowing
 from router.limits import Account
@@ -67,6 +68,7 @@ class Health:
         self._last: dict[str, ProviderError] = {}
         self._accounts: dict[str, Account] = {}
         self._budgets: dict[str, Budget] = {}
+        self.hedges = Hedges()
 
     # -- may it be asked?
 

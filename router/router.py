@@ -146,7 +146,11 @@ class Router:
         """
         run = self._run(Request.of(request), streaming=False)
         try:
-            answer = await run.through(self._whole)
+            delivery = await run.through(self._whole)
+            try:
+                answer = delivery.finish()
+            finally:
+                delivery.close()
         except BaseException as error:
             self._ended(run, type(error).__name__ if isinstance(error, Exception) else "canceled")
             raise
@@ -216,7 +220,7 @@ class Router:
     def _run(self, request: Request, *, streaming: bool) -> Run:
         key, route = self._new_key(), self._route(request)
         plan = make_plan(request, route, self._setting, rng=self._rng, streaming=streaming, key=key)
-        run = Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
+        run = Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop(), hedges=self.health.hedges)
         if (budget := self.health.budget(route)) is not None and (first := plan.candidate(0)) is not None:
             dollars = first.cost.usd or 0.0
             if not budget.reserve(run.now, dollars):
@@ -224,17 +228,20 @@ class Router:
             run.reserved = dollars
         return run
 
-    async def _whole(self, run: Run, step: Try) -> Completion:
+    async def _whole(self, run: Run, step: Try) -> Delivery:
+        """An attempt that has all of the answer."""
         delivery = Delivery(self, run, step)
         try:
             while await delivery.more():
                 pass
-            return delivery.finish()
         except ProviderError as error:
             delivery.failed(error)
-            raise
-        finally:
             delivery.close()
+            raise
+        except BaseException:
+            delivery.close()
+            raise
+        return delivery
 
     def transport(self, provider: Provider) -> Transport:
         """The connections to one provider: its own, so that its hung calls block nobody else's."""
