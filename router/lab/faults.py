@@ -39,6 +39,7 @@ class Fault:
     count: int = 0
     flag: bool = False
     newline: str = "\n"
+    times: float = 0.0
 
     def __repr__(self) -> str:
         """The constructor's name and what differs from the defaults."""
@@ -148,6 +149,11 @@ class Fault:
     def slow_headers(cls, seconds: float) -> Fault:
         """A right answer whose headers come after *seconds*."""
         return cls("slow_headers", seconds=seconds)
+
+    @classmethod
+    def slow(cls, times: float) -> Fault:
+        """A right answer whose first token, and every token after it, takes so many times as long."""
+        return cls("slow", times=times)
 
     @classmethod
     def trickle_headers(cls, size: int = 1, interval: float = 0.02) -> Fault:

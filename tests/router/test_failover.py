@@ -159,6 +159,7 @@ HARMLESS: dict[str, tuple[Fault, tuple[bool, ...]]] = {
     "framing crlf": (Fault.framing("\r\n"), (STREAMED,)),
     "framing cr": (Fault.framing("\r"), (STREAMED,)),
     "framing bom": (Fault.framing(bom=True), (STREAMED,)),
+    "slow": (Fault.slow(3), (WHOLE, STREAMED)),
 }
 ELSEWHERE = {
     "content_policy",

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self, cast
 
@@ -24,6 +25,10 @@ from router.lab.emulators.record import Headers, Invoice, Received, Script
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
 from router.lab.memory import Network
+
+Director = Callable[[Received, Callable[[Fault], bool], bool], Fault | None]
+"""Chooses the fault of a request: what arrived, whether a fault can be carried out on it, and whether it makes a new
+answer."""
 
 
 class Emulator(ABC):
@@ -55,6 +60,7 @@ class Emulator(ABC):
         self._max_body = max_body
         self._answers: Script[tuple[Answer, ...]] = Script()
         self._faults: Script[Fault] = Script()
+        self._director: Director | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._host, self._port = "127.0.0.1", 0
@@ -85,13 +91,18 @@ class Emulator(ABC):
         """Apply *fault* to the next requests that it fits; *times* None is for ever, ``heal`` ends it."""
         self._faults.add(fault if isinstance(fault, Fault) else fault(), times, when)
 
+    def direct(self, director: Director | None) -> None:
+        """Let *director* choose the fault of every request, where none of `fail` is meant for it."""
+        self._director = director
+
     def heal(self) -> None:
         """Forget the faults."""
         self._faults.clear()
+        self._director = None
 
     def forget(self) -> None:
         """Forget faults, answers, requests and invoices."""
-        self._faults.clear()
+        self.heal()
         self._answers.clear()
         self.requests.clear()
         self.invoices.clear()
@@ -197,14 +208,19 @@ class Emulator(ABC):
         if not self.is_inference(received):
             return await self._send(request, received, self.other(received), None)
         streaming, generates = self.wants_stream(received), self.generates(received)
-        entry = self._faults.take(received, lambda fault: fault.fits(streaming=streaming, generates=generates))
-        if entry is not None and entry.item.at_arrival:
-            return await self._fail_at_arrival(request, received, entry.item)
-        outcome = self._over_limit(received) or self.answer(received, entry.item if entry else None)
-        if entry is not None and isinstance(outcome, Whole) and outcome.refused:
-            self._faults.give_back(entry)
-            entry = None
-        return await self._send(request, received, outcome, entry.item if entry else None)
+        fits = partial(Fault.fits, streaming=streaming, generates=generates)
+        entry = self._faults.take(received, fits)
+        fault = entry.item if entry is not None else None
+        if fault is None and self._director is not None:
+            fault = self._director(received, fits, generates)
+        if fault is not None and fault.at_arrival:
+            return await self._fail_at_arrival(request, received, fault)
+        outcome = self._over_limit(received) or self.answer(received, fault)
+        if fault is not None and isinstance(outcome, Whole) and outcome.refused:
+            fault = None
+            if entry is not None:
+                self._faults.give_back(entry)
+        return await self._send(request, received, outcome, fault)
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
@@ -224,6 +240,8 @@ class Emulator(ABC):
             return await sending.disturb(request, fault)
         if fault is not None and kind == "slow_headers":
             await _sleep(fault.seconds)
+        slow = fault.times if kind == "slow" and fault is not None else 1.0
+        await _sleep(self.latency * (slow - 1))
         if kind == "json_instead_of_stream" and isinstance(outcome, Stream):
             outcome = outcome.whole
         headers = {**self._dated(), **self.reply_headers(received), **outcome.headers}
@@ -231,7 +249,7 @@ class Emulator(ABC):
         if isinstance(outcome, Whole):
             return await sending.send_whole(request, replace(outcome, headers=headers), fault)
         return await sending.send_stream(
-            request, replace(outcome, headers=headers), fault, token_delay=self.token_delay
+            request, replace(outcome, headers=headers), fault, token_delay=self.token_delay * slow
         )
 
     def _dated(self) -> Mapping[str, str]:
