@@ -58,9 +58,12 @@ _HIDDEN = re.compile(r"key|token|secret|auth|password|cookie|credential|signatur
 
 
 def load(
-    source: str | Path | Mapping[str, Any] | None = None, *, environ: Mapping[str, str], catalog: Path | None = None
+    source: str | Path | Mapping[str, Any] | Document | None = None,
+    *,
+    environ: Mapping[str, str],
+    catalog: Path | None = None,
 ) -> Config:
-    """The configuration that *source* means: a path, a mapping, or None for the catalog alone.
+    """The configuration that *source* means: a path, a mapping, a document that was read, or None for the catalog alone.
 
     *environ* is where `${NAME}` is looked up; *catalog* replaces the packaged one.
 
@@ -83,9 +86,11 @@ def load(
     return _Compiler(facts, ours.rows).config(document)
 
 
-def _document(source: str | Path | Mapping[str, Any] | None) -> Document:
+def _document(source: str | Path | Mapping[str, Any] | Document | None) -> Document:
     if source is None:
         return Document(None)
+    if isinstance(source, Document):
+        return source
     if isinstance(source, Mapping):
         return plain(source)
     return read(Path(source), file=str(source))

@@ -55,8 +55,8 @@ def emulate(
 
     NAMES are among mixlayer, runware, empiriolabs, aiml and openai; by default the first four.
     """
-    from router.cli.selling import switches
     from router.lab.emulators import EMULATORS, PROVIDERS
+    from router.lab.selling import switches
 
     names = tuple(dict.fromkeys(names)) or PROVIDERS
     for name in names:

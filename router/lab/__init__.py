@@ -2,9 +2,11 @@
 
 from router.lab.answers import Answer, ToolCall
 from router.lab.assertions import assert_no_silent_changes
+from router.lab.drills import Report, adrill, drill, named_scenarios
 from router.lab.emulate import InMemory, emulate, emulate_all, in_memory
 from router.lab.emulators import EMULATORS, Emulator, Received
 from router.lab.faults import Fault
+from router.lab.script import Script, load_scripts
 
 __all__ = [
     "EMULATORS",
@@ -13,9 +15,15 @@ __all__ = [
     "Fault",
     "InMemory",
     "Received",
+    "Report",
+    "Script",
     "ToolCall",
+    "adrill",
     "assert_no_silent_changes",
+    "drill",
     "emulate",
     "emulate_all",
     "in_memory",
+    "load_scripts",
+    "named_scenarios",
 ]

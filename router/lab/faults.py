@@ -21,6 +21,7 @@ _AT_ARRIVAL = frozenset(
 _STREAM_ONLY = frozenset(
     {"json_instead_of_stream", "first_token_delay", "cut_after", "reset_after", "stall_after", "hold_open", "no_done"}
     | {"malformed_event", "error_event", "duplicate_event", "empty_stream", "comments_forever", "framing"}
+    | {"late_usage"}
 )
 # Only mean something for a whole answer.
 _WHOLE_ONLY = frozenset({"truncate_body", "body_reset", "stall_body", "trickle_headers"})
@@ -186,6 +187,14 @@ class Fault:
         return cls("lost_response")
 
     @classmethod
+    def duplicate_task(cls) -> Fault:
+        """The request arrives twice, and the second copy is answered: where tasks have names, that one is taken.
+
+        Only Runware's have; elsewhere it changes nothing.
+        """
+        return cls("duplicate_task")
+
+    @classmethod
     def truncate_body(cls, size: int) -> Fault:
         """The first *size* bytes of the body, then close although Content-Length promised more."""
         return cls("truncate_body", count=size)
@@ -261,6 +270,11 @@ class Fault:
     def no_done(cls) -> Fault:
         """Everything but [DONE]."""
         return cls("no_done")
+
+    @classmethod
+    def late_usage(cls, seconds: float) -> Fault:
+        """The last event, which brings usage or cost where a provider has them, comes *seconds* after the others."""
+        return cls("late_usage", seconds=seconds)
 
     @classmethod
     def no_finish(cls) -> Fault:

@@ -1,197 +1,46 @@
-"""Fault scripts: who has which trouble, and when; read from YAML, asked for every request.
+"""Fault scripts, read from YAML (docs/failover-testing.md): every mistake with its line and the nearest right word.
 
-Knows the format (docs/failover-testing.md), how each `what` becomes a `Fault`, and who plays the roles of a route. Pure
-but for the one function that reads a file. Refuses to know how a fault is carried out (emulators, simulation), a clock
-and chance (both are arguments), and to judge what came of it.
+Knows the format, and how each `what` becomes a `Fault`. What a script means is in `troubles`. Pure but for the one
+function that reads a file.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from random import Random
-from typing import Annotated, Any, NamedTuple, Self, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from providers.dialect import Row
 from providers.errors import nearest
+from providers.types import Request
 from router import units
 from router.documents import Document, plain, read
 from router.fields import Count, Name
 from router.lab.faults import Fault
+from router.lab.troubles import ALWAYS, ROLES, Callers, Cast, Script, Trouble, When, provider_of
 from router.problems import Problem, Steps, together
 from router.validate import check
 
-ROLES = ("first", "second", "rest", "all")
+__all__ = [
+    "ALWAYS",
+    "ROLES",
+    "Callers",
+    "Cast",
+    "Script",
+    "Trouble",
+    "When",
+    "load_scripts",
+    "provider_of",
+    "scripts_of",
+]
+
 ALIASES: Mapping[str, str] = {"down": "overloaded"}  # words for people, spelled out
 _RANGE = r"([0-9]+)(-([0-9]+)?)?"
 _SECONDS = ("seconds", "interval")  # arguments of faults that may have a unit
-
-
-# -- values -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class When:
-    """When a fault holds; what is None does not matter.
-
-    *first*, *last*: of the requests that whoever is meant gets, counted from 1. *begin*, *until*: seconds since the
-    script began. *share*: the chance of each request, 0 to 1.
-    """
-
-    first: int | None = None
-    last: int | None = None
-    begin: float | None = None
-    until: float | None = None
-    share: float | None = None
-
-    def holds(self, number: int, now: float, rng: Random) -> bool:
-        """Whether it holds for request *number* at *now*. Draws from *rng* only where all else holds."""
-        if (self.first is not None and number < self.first) or (self.last is not None and number > self.last):
-            return False
-        if (self.begin is not None and now < self.begin) or (self.until is not None and now >= self.until):
-            return False
-        return self.share is None or rng.random() < self.share
-
-
-ALWAYS = When()
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """One entry of a script. *who*: roles, providers or deployments; *line* of the file, where there is one."""
-
-    who: tuple[str, ...]
-    what: Fault
-    when: When = ALWAYS
-    line: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Callers:
-    """Who calls while a script runs: *count* requests, one *every* so many seconds, streamed or whole.
-
-    *count* None: as many as the script's times need.
-    """
-
-    count: int | None = None
-    every: float = 2.0
-    stream: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """Troubles in the order in which they are asked: the first that holds is the one.
-
-    *says*: for a person. *seed*: of `share`. *expect*: `answer`, or the classes of errors that are right, or nothing is
-    expected but honesty (`error`). *file*: where it stands.
-    """
-
-    name: str
-    says: str = ""
-    seed: int = 0
-    troubles: tuple[Trouble, ...] = ()
-    expect: tuple[str, ...] = ("answer",)
-    callers: Callers = Callers()
-    file: str | None = None
-
-    def cast(self, order: Sequence[str]) -> Cast:
-        """The script over the deployments of a route, in the *order* in which they are asked."""
-        return Cast(self, order)
-
-    def strangers(self, known: Sequence[str]) -> tuple[Problem, ...]:
-        """What names nobody: neither a role nor one of the deployments *known*, nor a provider of them."""
-        names = {*ROLES, *known, *(provider_of(name) for name in known)}
-        return tuple(
-            Problem(f"{who!r} is nobody here", file=self.file, line=trouble.line, hint=nearest(who, names))
-            for trouble in self.troubles
-            for who in trouble.who
-            if who not in names
-        )
-
-    @property
-    def ends(self) -> float | None:
-        """When the last time window is over; None if there is none that ends."""
-        return max((one.when.until for one in self.troubles if one.when.until is not None), default=None)
-
-
-class _Part(NamedTuple):
-    """A trouble that one deployment may have; *counted*: under which name its requests are counted."""
-
-    trouble: Trouble
-    counted: str
-
-
-@dataclass
-class Cast:
-    """A script with its roles given to the deployments of one route. Counts what each of them is asked.
-
-    *order*: the deployments as `provider/model`, the one that is asked first at the head. A deployment that is not in it
-    plays no role; its own name and its provider's are heard all the same.
-    """
-
-    script: Script
-    order: Sequence[str]
-    _counts: dict[str, int] = field(default_factory=dict, init=False)
-    _parts: dict[str, tuple[_Part, ...]] = field(default_factory=dict, init=False)
-
-    def fault_for(
-        self,
-        deployment: str,
-        now: float,
-        rng: Random,
-        fits: Callable[[Fault], bool] = lambda _: True,
-        *,
-        counts: bool = True,
-    ) -> Fault | None:
-        """The fault of a request that arrives at *deployment* at *now*, seconds since the script began; None if none.
-
-        *fits*: whether a fault can be carried out on this request; one that cannot leaves it to the next entry.
-        *counts*: False for what belongs to an earlier request (a poll).
-        """
-        if counts:
-            for name in (deployment, provider_of(deployment)):
-                self._counts[name] = self._counts.get(name, 0) + 1
-        for trouble, counted in self.parts(deployment):
-            if fits(trouble.what) and trouble.when.holds(self._counts.get(counted, 0), now, rng):
-                return trouble.what
-        return None
-
-    def parts(self, deployment: str) -> tuple[_Part, ...]:
-        """The troubles that *deployment* may have, in order."""
-        found = self._parts.get(deployment)
-        if found is None:
-            found = self._parts[deployment] = tuple(self._parts_of(deployment))
-        return found
-
-    def _parts_of(self, deployment: str) -> Iterator[_Part]:
-        provider, roles = provider_of(deployment), self.roles(deployment)
-        for trouble in self.script.troubles:
-            if deployment in trouble.who or roles & set(trouble.who):
-                yield _Part(trouble, deployment)
-            elif provider in trouble.who:
-                yield _Part(trouble, provider)
-
-    def roles(self, deployment: str) -> set[str]:
-        """The roles of *deployment*."""
-        if deployment not in self.order:
-            return set()
-        place = list(self.order).index(deployment)
-        return {"all", "first"} if place == 0 else {"all", "rest", *(["second"] if place == 1 else [])}
-
-    @property
-    def concerned(self) -> tuple[str, ...]:
-        """The deployments of the order that may have any trouble at all."""
-        return tuple(name for name in self.order if self.parts(name))
-
-
-def provider_of(deployment: str) -> str:
-    """The provider of `provider/model`."""
-    return deployment.partition("/")[0]
 
 
 # -- what: a Fault ----------------------------------------------------------------------------------------------------
@@ -300,6 +149,14 @@ def _expectations(value: object) -> object:
     return said
 
 
+def _request(value: object) -> object:
+    for name in value if isinstance(value, Mapping) else ():
+        if name not in Request.model_fields or name in ("model", "messages"):
+            known = (one for one in Request.model_fields if one not in ("model", "messages"))
+            raise ValueError(f"{name!r} is no field that callers may ask; {nearest(name, known)}")
+    return value
+
+
 def error_names() -> tuple[str, ...]:
     """The classes that a caller of the router may meet."""
     from router import errors
@@ -320,6 +177,7 @@ class WhenRow(Row):
     begin: Moment | None = Field(default=None, alias="from")
     until: Moment | None = None
     share: Annotated[float, BeforeValidator(_share)] | None = None
+    continuation: bool = False
 
     @model_validator(mode="after")
     def _is_some_time(self) -> Self:
@@ -342,6 +200,7 @@ class CallersRow(Row):
     count: Count | None = None
     every: Annotated[float, BeforeValidator(units.duration)] = Callers().every
     stream: bool = True
+    request: Annotated[dict[str, Any], BeforeValidator(_request)] = Field(default_factory=dict)
 
 
 class ScriptRow(Row):
@@ -420,7 +279,7 @@ def _script(row: ScriptRow, document: Document, steps: Steps, name: str) -> Scri
         seed=row.seed,
         troubles=tuple(_trouble(one, document.line((*steps, "faults", place))) for place, one in enumerate(row.faults)),
         expect=row.expect,
-        callers=Callers(row.callers.count, row.callers.every, row.callers.stream),
+        callers=Callers(**row.callers.model_dump()),
         file=document.file,
     )
 
@@ -428,4 +287,4 @@ def _script(row: ScriptRow, document: Document, steps: Steps, name: str) -> Scri
 def _trouble(row: TroubleRow, line: int | None) -> Trouble:
     when = row.when
     first, last = when.requests or (None, None)
-    return Trouble(row.who, row.what, When(first, last, when.begin, when.until, when.share), line)
+    return Trouble(row.who, row.what, When(first, last, when.begin, when.until, when.share, when.continuation), line)

@@ -89,6 +89,7 @@ def test_every_fault_can_be_written():
         "first_token_delay": {"seconds": 1}, "truncate_body": {"size": 1}, "trickle": {"size": 1, "interval": 1},
         "cut_after": {"events": 1}, "reset_after": {"events": 1}, "stall_after": {"events": 1},
         "malformed_event": {"at": 1}, "error_event": {"at": 1}, "duplicate_event": {"at": 1}, "slow": {"times": 2},
+        "late_usage": {"seconds": 1},
     }  # fmt: skip
     for name in Fault.names():
         what: Any = {name: wanted[name]} if name in wanted else name
@@ -171,13 +172,14 @@ def test_names_that_are_nobody_are_told():
 def test_roles_are_those_of_the_order_in_which_deployments_are_asked():
     """`rest` is everybody but the first, the second included."""
     whom = {
-        role: script({"who": role, "what": "reset"}).cast(ORDER).concerned
-        for role in ("first", "second", "rest", "all", "mixlayer", "mixlayer/b")
+        role: script({"who": role, "what": "reset"}).cast(ORDER, {"aiml": "mixlayer"}).concerned
+        for role in ("first", "second", "rest", "all", "account", "mixlayer", "mixlayer/b")
     }
 
     assert {
         "first": ORDER[:1], "second": ORDER[1:2], "rest": ORDER[1:], "all": ORDER,
         "mixlayer": ("mixlayer/a", "mixlayer/b"), "mixlayer/b": ("mixlayer/b",),
+        "account": ("mixlayer/a", "mixlayer/b", "aiml/a"),
     } == whom  # fmt: skip
     assert [None] == met(script({"who": "all", "what": "reset"}), ("elsewhere/a", 0))
     assert ["reset"] == met(script({"who": "elsewhere", "what": "reset"}), ("elsewhere/a", 0))
