@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from router.lab.script import provider_of
+from router.lab.script import ALWAYS, provider_of
 
 if TYPE_CHECKING:
     from router.errors import AnswersDisagree
@@ -92,12 +92,17 @@ def _attempts_used(heard: Heard, played: Played) -> Cause | None:
     if len(heard.attempts) < policy.attempts:
         return None
     asked = {attempt.deployment for attempt in heard.attempts}
-    missed = [name for name in played.cast.order if name not in asked and name not in played.cast.concerned]
+    missed = [name for name in played.cast.order if name not in asked and not _always(name, played)]
     if not missed:
         return None
     used = "the one attempt was" if policy.attempts == 1 else f"all {policy.attempts} attempts were"
     message = f"{used} used up, and {_and(missed)} was never asked"
     return Cause(message, _policy_path(played, "attempts"), f"raise attempts to {policy.attempts + 1} or more")
+
+
+def _always(deployment: str, played: Played) -> bool:
+    """Whether it would not have helped to ask *deployment*."""
+    return any(part.trouble.when == ALWAYS for part in played.cast.parts(deployment))
 
 
 def _too_late(heard: Heard, played: Played) -> Cause:
