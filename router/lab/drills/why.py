@@ -29,7 +29,7 @@ def cause_of(heard: Heard, played: Played) -> Cause:
 
     error = heard.error
     if isinstance(error, e.StreamInterrupted):
-        return _interrupted(error, played)
+        return _interrupted(error, heard, played)
     if isinstance(error, e.DeadlineExceeded):
         return _too_late(heard, played)
     if isinstance(error, e.NoDeployment):
@@ -123,7 +123,7 @@ def _silence(played: Played) -> tuple[str, float | None]:
     return "first_token", timeouts.first_token
 
 
-def _interrupted(error: object, played: Played) -> Cause:
+def _interrupted(error: object, heard: Heard, played: Played) -> Cause:
     """A stream broke after its first token, and was not mended."""
     policy, name = played.ground.route.policy, played.cast.order[0]
     path, also = _policy_path(played, "on_interruption"), getattr(error, "also", None)
@@ -135,7 +135,7 @@ def _interrupted(error: object, played: Played) -> Cause:
     causes = [also, *getattr(also, "exceptions", ())]
     disagreed = next((one for one in causes if isinstance(one, AnswersDisagree)), None)
     if disagreed is not None:
-        return _disagreed(disagreed, played)
+        return _disagreed(disagreed, heard, played)
     alone = _alone(played)
     if alone is not None:
         return alone
@@ -143,15 +143,16 @@ def _interrupted(error: object, played: Played) -> Cause:
     return Cause(f"the stream broke after its first token and could not be mended{why}", path, None, name)
 
 
-def _disagreed(error: AnswersDisagree, played: Played) -> Cause:
+def _disagreed(error: AnswersDisagree, heard: Heard, played: Played) -> Cause:
     """The fallback's answer is not the one that the caller had begun to read."""
     path, deployments = _policy_path(played, "on_interruption"), played.ground.deployments
     first = deployments[played.cast.order[0]].endpoint.model
-    other = deployments.get(error.deployment or "")
+    names = [attempt.deployment for attempt in heard.attempts if isinstance(attempt.error, type(error))]
+    other = deployments.get(names[-1]) if names else None
     if other is not None and other.endpoint.model != first:
         message = f"a stream of {first} that breaks cannot go on with {other.endpoint.model}, which says something else"
         fix = "add a deployment of the same model; or set on_interruption: restart, or a hold"
     else:
         message = f"a stream that broke after its first token could not be joined: {error.message.rpartition(': ')[2]}"
         fix = "set on_interruption: restart, or a hold"
-    return Cause(message, path, fix, error.deployment)
+    return Cause(message, path, fix, other.name if other is not None else None)
