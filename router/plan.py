@@ -140,15 +140,16 @@ class Plan:
         """Whether there may be a candidate at *place*; looks at none that has not been looked at."""
         return place < len(self._candidates) or len(self._candidates) + len(self._excluded) < self._count
 
-    def wait(self, candidate: Candidate, *, asked: bool = False) -> float | None:
+    def wait(self, candidate: Candidate, *, failed: int = 0) -> float | None:
         """Seconds until *candidate* may be asked, as things stand now; None if it may not.
 
-        *asked*: this request has asked it before. Then an open circuit does not keep it away: it may have been opened by
-        this very request's failures, and how often a request may ask is the policy's to say.
+        *failed*: how often this request has failed there. Where that alone would have opened the circuit, it does not
+        keep this request away: how often one request may ask is the policy's to say.
         """
         standing, now = self._setting.standing, self._setting.now()
         bar = standing.barred(candidate.target, now)
-        if bar is not None and not (bar.kind == "circuit" and (asked or candidate.trickle)):
+        own = failed >= self.policy.circuit.failures
+        if bar is not None and not (bar.kind == "circuit" and (own or candidate.trickle)):
             return None
         return standing.ready_in(candidate.target, now)
 
