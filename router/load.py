@@ -16,6 +16,7 @@ from providers.dialect import Auth, DialectRow, Endpoint, Price, compile_dialect
 from providers.secret import Secret
 from router import catalog as packaged
 from router.config import (
+    Affinity,
     Backoff,
     CircuitSettings,
     Config,
@@ -150,6 +151,7 @@ class _Compiler:
             policy=_policy(name, own) if isinstance(own, PolicyRow) else self._policies[own or "default"],
             needs=row.needs,
             sampling=row.sampling,
+            affinity=None if row.affinity is None else Affinity(row.affinity.by, row.affinity.for_),
         )
 
     def _placed(self, entry: EntryRow) -> Deployment:
