@@ -89,7 +89,6 @@ def test_a_slow_one_gets_its_traffic_back():
     assert fleet.slow(1)[1][2].holds
 
 
-@pytest.mark.xfail(strict=True, reason="missing feature: with `select: priority` a slow deployment is not demoted")
 def test_a_slow_one_is_demoted_whatever_the_selection():
     """I8: a slow but not failing deployment is demoted."""
     begin = 60.0
