@@ -6,8 +6,8 @@ OpenAI's chat completions, whole and streamed.
 
 Refuses the real world: no sockets and no threads (time would jump while bytes are under way), no clock of the machine,
 no chance but the seed's, and no other wire protocol. A loop in which nothing can ever happen again says so at once
-instead of hanging. What comes in between a socket and the router (aiohttp, TLS, framing) is not simulated: that is what
-the emulators are for.
+instead of hanging. What comes in between a socket and the router (aiohttp, framing) is not simulated: that is what the
+emulators are for, which run in this time too, over the connections of `memory`.
 """
 
 from __future__ import annotations

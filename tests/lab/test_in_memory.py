@@ -374,6 +374,45 @@ def test_a_connection_grows_old_by_the_clock_of_the_loop():
     assert [True, False, True] == run_virtually(main())
 
 
+@pytest.mark.parametrize(("latency", "outcomes"), [(0.0, ["success"]), (0.06, ["ConnectionFailed", "success"])])
+def test_a_connection_that_was_dead_before_shows_it_by_the_clock_of_the_loop(latency, outcomes):
+    """Closed at once, the request is sent again unseen; closed after 60 ms somebody has worked on it: an attempt."""
+
+    async def main() -> list[str]:
+        async with in_memory({"only": well(latency=latency)}) as lab:
+            written = config(lab.emulators, attempts=2, attempts_per_deployment=2)
+            async with Router.open(written, environ={}, rng=Random(1), transports=lab.transports) as router:
+                await router.complete(REQUEST)
+                lab["only"].fail(Fault.refuse())
+                answer = await router.complete(REQUEST)
+            assert 3 == len(lab["only"].requests)
+        return [attempt.outcome for attempt in answer.attempts]
+
+    assert outcomes == run_virtually(main())
+
+
+async def test_a_router_makes_connections_once_for_each_provider_and_closes_them():
+    """The factory is told the provider, at the first request that goes there and not before."""
+    made: list[tuple[str, Transport]] = []
+    async with in_memory({"a": well(), "b": well()}) as lab:
+
+        def transports(provider: Provider) -> Transport:
+            made.append((provider.base_url, lab.transports(provider)))
+            return made[-1][1]
+
+        async with Router.open(config(lab.emulators, attempts=2), environ={}, transports=transports) as router:
+            assert [] == made
+            await router.complete(REQUEST)
+            await router.complete(REQUEST)
+            assert ["http://a.test/v1"] == [url for url, _ in made]
+            lab["a"].fail(Fault.overloaded())
+            await router.complete(REQUEST)
+            assert ["http://a.test/v1", "http://b.test/v1"] == [url for url, _ in made]
+            assert [1, 1] == [len(connections(emulator)) for emulator in lab.emulators.values()]
+        await asyncio.sleep(0.01)
+        assert [0, 0] == [len(connections(emulator)) for emulator in lab.emulators.values()]
+
+
 def test_who_waits_for_ever_meets_a_standstill():
     """A bare transport has no limits, and the emulator is silent: no timer hides that nothing will ever come."""
 
