@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.lab.memory import HIGH, WINDOW, End, Network, join
 from router.lab.virtual import run_virtually
@@ -305,6 +307,61 @@ def test_no_time_passes_while_bytes_are_under_way():
         return asyncio.get_running_loop().time()
 
     assert 0.0 == run_virtually(main())
+
+
+STEPS = st.tuples(
+    st.booleans(),  # whose step it is
+    st.sampled_from(["write", "pause_reading", "resume_reading", "turn", "write_eof", "close", "abort"]),
+    st.integers(1, 2 * WINDOW),  # bytes to write
+)
+
+
+async def walk(ears: tuple[Ear, Ear], steps: list[tuple[bool, str, int]]) -> list[bytes]:
+    """Take the steps; what each has written."""
+    written, over = [b"", b""], {"write_eof", "close", "abort"}
+    ended = [False, False]
+    for one, step, size in steps:
+        transport = ears[one].transport
+        if step == "turn":
+            await asyncio.sleep(0)
+        elif step == "write" and not ended[one] and not transport.is_closing():
+            data = (bytes(range(251)) * (size // 251 + 1))[:size]
+            written[one] += data
+            transport.write(data)
+        elif step != "write":
+            ended[one] |= step in over
+            getattr(transport, step)()
+    return written
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_whatever_two_ends_do(steps):
+    """What arrives is the beginning of what was written, and all of it where nobody closed; each learns the end once."""
+
+    async def main() -> None:
+        ears = (Ear(stays=True), Ear(stays=True))
+        join(*ears)
+        await asyncio.sleep(0)
+        written = await walk(ears, steps)
+        for ear in ears:
+            ear.transport.write_eof()
+            ear.transport.resume_reading()
+        for _ in range(100):  # turns, in which everything arrives: virtual time would not stand still for it
+            await asyncio.sleep(0)
+        for ear in ears:
+            ear.transport.close()
+        await asyncio.gather(*(ear.lost for ear in ears))
+
+        closed = any(step in ("close", "abort") for _, step, _ in steps)
+        for ear, sent in zip(ears, reversed(written), strict=True):
+            assert sent.startswith(ear.data)
+            assert closed or sent == ear.data
+            assert ear.told.count("eof") <= 1
+            assert 1 == sum(told not in ("pause", "resume", "eof") for told in ear.told)
+            paused = [told for told in ear.told if told in ("pause", "resume")]
+            assert (["pause", "resume"] * len(paused))[: len(paused)] == paused
+
+    run_virtually(main())
 
 
 async def test_marks_are_checked():
