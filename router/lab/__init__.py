@@ -5,6 +5,8 @@ from router.lab.assertions import assert_no_silent_changes
 from router.lab.emulate import InMemory, emulate, emulate_all, in_memory
 from router.lab.emulators import EMULATORS, Emulator, Received
 from router.lab.faults import Fault
+from router.lab.memory import Network
+from router.lab.virtual import run_virtually
 
 __all__ = [
     "EMULATORS",
@@ -12,10 +14,12 @@ __all__ = [
     "Emulator",
     "Fault",
     "InMemory",
+    "Network",
     "Received",
     "ToolCall",
     "assert_no_silent_changes",
     "emulate",
     "emulate_all",
     "in_memory",
+    "run_virtually",
 ]
