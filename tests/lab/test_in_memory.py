@@ -31,9 +31,9 @@ from router.load import load
 ROOT = Path(__file__).resolve().parents[2]
 SAID = "one two three four five six seven eight"
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "Count."}]}
-LIMIT = "400ms"
+LIMIT = "1500ms"  # over sockets all faults come at once, on a machine that may be busy
 MEASURED = re.compile(r"(within|came for) [\d.]+ s")  # of the real clock it is not quite the limit
-TIMES = {"connect": "300ms", "headers": LIMIT, "first_token": LIMIT, "idle": LIMIT}
+TIMES = {"connect": "1s", "headers": LIMIT, "first_token": LIMIT, "idle": LIMIT}
 # One of each kind; the numbers are such that it shows within the limits.
 FAULTS: Mapping[str, Fault] = {
     "abort": Fault.abort(),
@@ -50,13 +50,13 @@ FAULTS: Mapping[str, Fault] = {
     "empty_stream": Fault.empty_stream(),
     "error_event": Fault.error_event(3),
     "error_in_200": Fault.error_in_200(),
-    "first_token_delay": Fault.first_token_delay(2),
+    "first_token_delay": Fault.first_token_delay(20),
     "framing": Fault.framing(bom=True),
     "garbage": Fault.garbage(),
     "gateway_timeout": Fault.gateway_timeout(),
     "hold_open": Fault.hold_open(),
     "html_200": Fault.html_200(),
-    "interim_forever": Fault.interim_forever(),
+    "interim_forever": Fault.interim_forever(0.001),
     "json_instead_of_stream": Fault.json_instead_of_stream(),
     "lost_response": Fault.lost_response(),
     "malformed_event": Fault.malformed_event(3),
@@ -72,7 +72,7 @@ FAULTS: Mapping[str, Fault] = {
     "reset_after": Fault.reset_after(4),
     "server_error": Fault.server_error(),
     "silence": Fault.silence(),
-    "slow_headers": Fault.slow_headers(2),
+    "slow_headers": Fault.slow_headers(20),
     "stall_after": Fault.stall_after(4),
     "stall_body": Fault.stall_body(),
     "status": Fault.status(418),
@@ -95,7 +95,7 @@ def config(emulators: Mapping[str, Emulator], **policy: Any) -> dict[str, Any]:
         },
         "models": {f"model-{name}": {"deployments": [entry]} for name, entry in entries.items()},
         "routes": {"chat": {"deployments": [f"{name}/model-{name}" for name in emulators], "policy": "quick"}},
-        "policies": {"quick": {"attempts": 1, "deadline": "5s", "timeouts": TIMES, "on_interruption": "error", **policy}},
+        "policies": {"quick": {"attempts": 1, "deadline": "30s", "timeouts": TIMES, "on_interruption": "error", **policy}},
     }  # fmt: skip
 
 
@@ -164,9 +164,7 @@ async def over_sockets(*, streaming: bool) -> dict[str, Seen]:
 
 async def inside(*, streaming: bool) -> dict[str, Seen]:
     async with in_memory({"only": well()}) as lab:
-        seen = await every_fault(lab["only"], lab.transports, streaming=streaming)
-    assert {asyncio.current_task()} == asyncio.all_tasks()
-    return seen
+        return await every_fault(lab["only"], lab.transports, streaming=streaming)
 
 
 def test_the_table_has_every_fault():
@@ -176,12 +174,20 @@ def test_the_table_has_every_fault():
 @pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
 def test_every_fault_looks_as_over_sockets(streaming):
     """Words, class and text of the error, and every attempt; a fault that does not fit waits, there as here."""
-    sockets = asyncio.run(over_sockets(streaming=streaming))
-    virtual = run_virtually(inside(streaming=streaming))
-    memory = asyncio.run(inside(streaming=streaming))
 
-    assert sockets == virtual
+    async def both() -> tuple[dict[str, Seen], dict[str, Seen]]:
+        return await asyncio.gather(over_sockets(streaming=streaming), inside(streaming=streaming))
+
+    async def alone() -> dict[str, Seen]:
+        seen = await inside(streaming=streaming)
+        assert {asyncio.current_task()} == asyncio.all_tasks()
+        return seen
+
+    sockets, memory = asyncio.run(both())
+    virtual = run_virtually(alone())
+
     assert sockets == memory
+    assert sockets == virtual
     assert 15 < sum("NoneType" != seen["error"][0] for seen in sockets.values())
 
 
@@ -265,7 +271,7 @@ def test_a_caller_who_reads_slowly_holds_the_emulator():
     [
         ("refused", "Unreachable", "no connection: ECONNREFUSED", 0.0),
         ("unknown", "Unreachable", "the host name cannot be resolved", 0.0),
-        ("unanswered", "ProviderTimeout", "no connection within the limit", 0.3),
+        ("unanswered", "ProviderTimeout", "no connection within the limit", 1.0),
     ],
 )
 def test_a_host_that_cannot_be_reached(way, outcome, why, seconds):
