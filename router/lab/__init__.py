@@ -6,7 +6,9 @@ from router.lab.drills import Report, adrill, drill, named_scenarios
 from router.lab.emulate import InMemory, emulate, emulate_all, in_memory
 from router.lab.emulators import EMULATORS, Emulator, Received
 from router.lab.faults import Fault
+from router.lab.memory import Network
 from router.lab.script import Script, load_scripts
+from router.lab.virtual import run_virtually
 
 __all__ = [
     "EMULATORS",
@@ -14,6 +16,7 @@ __all__ = [
     "Emulator",
     "Fault",
     "InMemory",
+    "Network",
     "Received",
     "Report",
     "Script",
@@ -26,4 +29,5 @@ __all__ = [
     "in_memory",
     "load_scripts",
     "named_scenarios",
+    "run_virtually",
 ]
