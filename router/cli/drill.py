@@ -173,8 +173,12 @@ def _requests(result: Result) -> str:
     """Who was asked, and how often; of what was skipped, why."""
     if result.verdict == "skipped":
         return clean(result.skipped)
-    asked = {name: one["requests"] for name, one in result.providers.items() if one["requests"]}
-    return clean(", ".join(f"{name.partition('/')[0]} {count}" for name, count in asked.items()))
+    providers = [name.partition("/")[0] for name in result.providers]
+    told = []
+    for name, provider in zip(result.providers, providers, strict=True):
+        if count := result.providers[name]["requests"]:
+            told.append(f"{provider if providers.count(provider) == 1 else name} {count}")
+    return clean(", ".join(told))
 
 
 def _together(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:

@@ -21,7 +21,7 @@ from router.lab.drills.report import Finding, Report, Result, result_of
 from router.lab.drills.stage import Clock, Ground, Unplayable
 from router.lab.redirect import environ_for
 from router.lab.script import Script, load_scripts, provider_of
-from router.problems import together
+from router.problems import dotted, together
 
 if TYPE_CHECKING:
     from router.config import Config
@@ -183,10 +183,14 @@ class _Drill:
             scenario=script.name,
             route=route,
             deployment=cause.deployment,
-            path=cause.path,
-            line=self.document.line(_steps(cause.path)) if cause.path else None,
+            path=dotted(cause.path) if cause.path else None,
+            line=self._line(cause.path) if cause.path else None,
             fix=cause.fix,
         )
+
+    def _line(self, steps: Steps) -> int | None:
+        """Where *steps* stand, or what is nearest around them; None where the file does not speak of such things."""
+        return self.document.line(steps) if steps[:1] in self.document.lines else None
 
     def _noted(self) -> Iterator[Finding]:
         """What the file alone says."""
@@ -227,8 +231,3 @@ def _load(document: Document) -> Config:
     wanted = environ_for([document.value, catalog.document().value], {})
     # Each its own: two accounts are one where their keys are the same.
     return load(document, environ={name: f"lab-{name}" for name in wanted})
-
-
-def _steps(path: str) -> Steps:
-    """The steps of a dotted path of keys."""
-    return tuple(path.split("."))

@@ -12,13 +12,14 @@ from router.lab.script import ALWAYS, provider_of
 if TYPE_CHECKING:
     from router.errors import AnswersDisagree
     from router.lab.drills.play import Heard, Played
+    from router.problems import Steps
 
 
 class Cause(NamedTuple):
     """What was wrong; *path* in the routes file, and the *fix* that mends it."""
 
     message: str
-    path: str | None = None
+    path: Steps | None = None
     fix: str | None = None
     deployment: str | None = None
 
@@ -37,15 +38,15 @@ def cause_of(heard: Heard, played: Played) -> Cause:
     return _alone(played) or _attempts_used(heard, played) or Cause(_first_line(error))
 
 
-def _path(played: Played, key: str) -> str:
-    return f"routes.{played.ground.route.name}.{key}"
+def _path(played: Played, key: str) -> Steps:
+    return "routes", played.ground.route.name, key
 
 
-def _policy_path(played: Played, key: str) -> str:
-    """Where the policy says *key*; `default` where the route names none."""
+def _policy_path(played: Played, *keys: str) -> Steps:
+    """Where the policy says *keys*; `default` where the route names none."""
     name = played.ground.route.policy.name
     own = name == played.ground.route.name and name not in played.ground.config.policies
-    return f"routes.{name}.policy.{key}" if own else f"policies.{name}.{key}"
+    return ("routes", name, "policy", *keys) if own else ("policies", name, *keys)
 
 
 def _first_line(error: BaseException | None) -> str:
@@ -115,7 +116,7 @@ def _too_late(heard: Heard, played: Played) -> Cause:
     )
     name, limit = _silence(played)
     fix = f"lower timeouts.{name} ({limit:g} s), or raise the deadline" if limit else f"set timeouts.{name}"
-    return Cause(message, _policy_path(played, f"timeouts.{name}"), fix, longest.deployment)
+    return Cause(message, _policy_path(played, "timeouts", name), fix, longest.deployment)
 
 
 def _silence(played: Played) -> tuple[str, float | None]:
@@ -129,7 +130,7 @@ def _interrupted(error: object, heard: Heard, played: Played) -> Cause:
     path, also = _policy_path(played, "on_interruption"), getattr(error, "also", None)
     if policy.on_interruption == "error":
         message = "a stream that breaks after its first token is given up: on_interruption is error"
-        return Cause(message, path, "set on_interruption: recover, or hold the stream", name)
+        return Cause(message, path, "set on_interruption: recover, or hold: all", name)
     from router.errors import AnswersDisagree
 
     causes = [also, *getattr(also, "exceptions", ())]
@@ -151,8 +152,8 @@ def _disagreed(error: AnswersDisagree, heard: Heard, played: Played) -> Cause:
     other = deployments.get(names[-1]) if names else None
     if other is not None and other.endpoint.model != first:
         message = f"a stream of {first} that breaks cannot go on with {other.endpoint.model}, which says something else"
-        fix = "add a deployment of the same model; or set on_interruption: restart, or a hold"
+        fix = "add a deployment of the same model; or set on_interruption: restart, or hold: all"
     else:
         message = f"a stream that broke after its first token could not be joined: {error.message.rpartition(': ')[2]}"
-        fix = "set on_interruption: restart, or a hold"
+        fix = "set on_interruption: restart, or hold: all"
     return Cause(message, path, fix, other.name if other is not None else None)
