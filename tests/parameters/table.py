@@ -65,7 +65,7 @@ def flat(body: Any, path: str = "") -> dict[str, Any]:
     """A body by dotted paths; only what a provider nests is opened."""
     found: dict[str, Any] = {}
     for name, value in body.items():
-        if isinstance(value, Mapping) and name in ("settings", "stream_options", "inputs"):
+        if isinstance(value, Mapping) and name in ("settings", "stream_options", "inputs", "reasoning"):
             found |= flat(value, f"{path}{name}.")
         else:
             found[path + name] = value
