@@ -44,8 +44,6 @@ def _parameters(deployment: str) -> Iterator[Trial]:
                 ask = replace(ask, counted=False)
             if "max_tokens" in case.name and min(case.fields.values()) < 100:
                 ask = replace(ask, answer=Answer("x", ""), said=("x", None, "stop"))
-            if "tool_choice" in case.name:
-                ask = replace(ask, answer=Answer(TEXT, THOUGHT))
             yield trial_of(case.name, ask)
 
 
