@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from router.cli.emulate import KEEP, _Watch
+from router.cli.emulate import emulate as emulate_command
 from router.lab import emulate
 from router.lab.emulators import EMULATORS
 from tests.lab.talk import ask, send, uuid
@@ -50,3 +52,30 @@ def test_nothing_is_not_a_number_of_requests():
     """A list that keeps nothing would answer no question."""
     with pytest.raises(ValueError, match="at least 1"):
         EMULATORS["mixlayer"](keep=0)
+
+
+def test_the_command_remembers_the_newest_only(monkeypatch):
+    """`router emulate` may run for weeks: every emulator that it starts has a bound, the openai one too."""
+    told: dict[str, dict[str, object]] = {}
+
+    async def serve(names, host, port, api_key, shops, *, as_json):
+        told.update(shops)
+
+    monkeypatch.setattr("router.cli.emulate._serve", serve)
+    emulate_command.main(["mixlayer", "openai", "--json"], standalone_mode=False)
+
+    assert {"mixlayer": KEEP, "openai": KEEP} == {name: shop["keep"] for name, shop in told.items()}
+    assert 10_000 == KEEP  # as the help and docs/cli.md say
+
+
+async def test_what_was_forgotten_before_it_could_be_shown_is_not_shown_and_nothing_is_shown_twice():
+    """The narration follows the requests by their number, not by their place in the list."""
+    async with emulate("mixlayer", keep=2) as emulator:
+        watch = _Watch(emulator)
+        await ask(emulator)
+        first = watch.answered()
+        for _ in range(3):
+            await ask(emulator)
+        rest, none = watch.answered(), watch.answered()
+
+    assert [1, 2, 0] == [len(first), len(rest), len(none)]

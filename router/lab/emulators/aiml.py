@@ -59,6 +59,7 @@ class AIML(ChatEmulator):
         cost_headers: bool | None = None,
         late_meta: bool = False,
         video: bool = True,
+        like_schema: bool = False,
         **common: Any,
     ) -> None:
         """Make one.
@@ -71,6 +72,7 @@ class AIML(ChatEmulator):
         *late_meta*: the cost comes after [DONE] (open question 5: its place is not settled). *video*: whether the
         page's model, which it calls multimodal, takes `video_url` parts. INFERRED: a sibling's schema has them
         (qwen3.8-27b.json), its own (A1) lists text and image_url, and lacks reasoning_content, which the DOC shows.
+        *like_schema*: an unstreamed answer as in the example of the DOC's schema, with its nulls and the model's prefix.
         """
         super().__init__(unknown_fields=unknown_fields, done=done, **common)
         self._unknown_model = unknown_model
@@ -81,6 +83,7 @@ class AIML(ChatEmulator):
         self._cost_headers = meta if cost_headers is None else cost_headers
         self._late_meta = late_meta
         self._video = video
+        self._like_schema = like_schema
         self._replies = 0
 
     def reply_headers(self, received: Received) -> Mapping[str, str]:
@@ -159,13 +162,19 @@ class AIML(ChatEmulator):
         return {"usage": {"credits_used": round(invoice.usd * CREDITS_PER_DOLLAR), "usd_spent": invoice.usd}}
 
     def whole(self, head: Json, choices: Sequence[Generation], usage: Json | None, invoice: Invoice) -> Whole:
-        rendered = [
+        rendered: list[Json] = [
             {"message": self.message(made), "finish_reason": made.finish_reason, "index": number}
             | self.choice_extras(made, made.pieces, invoice.request.body, last=True)
             for number, made in enumerate(choices)
         ]
         body: Json = {"choices": rendered, "object": "chat.completion"}
         body |= ({"usage": usage} if usage is not None else {}) | {"system_fingerprint": None} | head
+        if self._like_schema:
+            del body["system_fingerprint"]
+            body["model"] = invoice.model
+            for choice in rendered:
+                nulls: Json = dict.fromkeys(("refusal", "annotations", "audio", "tool_calls"))
+                choice["message"] = nulls | choice["message"]
         cost = self.cost(invoice)
         body |= {"meta": cost} if self._meta else {}
         if not self._cost_headers:
