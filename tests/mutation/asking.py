@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from router import Completion, Router
 from router.config import Config
@@ -26,6 +26,9 @@ TEXT, THOUGHT = "It is 391.", "17 * 23 = 391."
 USUAL = Answer(TEXT, THOUGHT)
 QUESTION = [{"role": "user", "content": "17 * 23?"}]
 BOTH = (False, True)
+
+if TYPE_CHECKING:
+    from providers.transport import Transport
 
 Findings = Iterator[str]
 
@@ -164,8 +167,8 @@ class Ask:
 
 async def hear(config: Config, one: Emulator, request: Mapping[str, Any], *, stream: bool) -> Completion:
     """The answer of *one*, over the whole pipeline."""
-    async with Router(config, rng=Random(0)) as router:
-        router._transports[one.name] = Line(one, asyncio.get_running_loop())  # type: ignore[assignment]  # stands for it
+    line = cast("Transport", Line(one, asyncio.get_running_loop()))
+    async with Router(config, rng=Random(0), transports=lambda _: line) as router:
         if not stream:
             return await router.complete(request)
         last = None

@@ -6,6 +6,7 @@ documents say that each provider lives. Refuses to know rows, rules and what is 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from providers.errors import Unreachable
 from providers.mailbox import Mailbox
 from router.lab.emulators import EMULATORS, Emulator, Headers, Received
 from router.lab.emulators.playback import Frame, Whole, play
+from router.lab.memory import BEGINNING
 from router.lab.virtual import VirtualResponse
 
 KEY = "sk-emulated"
@@ -36,9 +38,13 @@ def emulator(provider: str, **switches: Any) -> Emulator:
 class Line:
     """Stands for `providers.transport.Transport`: whatever is sent reaches *one*, if it is sent to where it lives."""
 
-    def __init__(self, one: Emulator, loop: Any) -> None:
+    def __init__(self, one: Emulator, loop: asyncio.AbstractEventLoop) -> None:
         self.one, self.mailbox = one, Mailbox()
         self._loop = loop
+
+    def clock(self) -> float:
+        """The time of day, by the clock of the loop."""
+        return BEGINNING + self._loop.time()
 
     async def send(self, http: Any, *, secrets: Mapping[str, str], connect: float | None = None) -> VirtualResponse:
         """Let the emulator answer.
