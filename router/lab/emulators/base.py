@@ -21,7 +21,7 @@ from aiohttp import web
 from router.lab.answers import Answer
 from router.lab.emulators import sending
 from router.lab.emulators.playback import Outcome, Stream, Whole
-from router.lab.emulators.record import Headers, Invoice, Received, Script
+from router.lab.emulators.record import Headers, Invoice, Newest, Received, Script
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
 from router.lab.memory import Network
@@ -45,16 +45,21 @@ class Emulator(ABC):
         latency: float = 0.0,
         requests_per_minute: int | None = None,
         max_body: int = 160 * 2**20,
+        keep: int | None = None,
     ) -> None:
         """Make an emulator. *api_key* None accepts any key but not none at all.
 
         *requests_per_minute* is off by default even where a limit is documented: a test suite is not an account.
+        *keep*: how many of the newest requests, and of the newest invoices, are remembered; None remembers all, which
+        is right for a test and wrong for a server that runs for weeks.
         """
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep must be at least 1, or None for all, not {keep}")
         self.api_key = api_key
         self.token_delay = token_delay
         self.latency = latency
-        self.requests: list[Received] = []
-        self.invoices: list[Invoice] = []
+        self.requests: Newest[Received] = Newest(keep)
+        self.invoices: Newest[Invoice] = Newest(keep)
         self.base_url = ""
         self._requests_per_minute = requests_per_minute
         self._max_body = max_body
@@ -203,10 +208,17 @@ class Emulator(ABC):
         received = await self._receive(request)
         self.requests.append(received)
         await _sleep(self.latency)
+        outcome, fault = self.respond(received)
+        if outcome is None:
+            return await sending.disturb(request, cast("Fault", fault))
+        return await self._send(request, received, outcome, fault)
+
+    def respond(self, received: Received) -> tuple[Outcome | None, Fault | None]:
+        """What is answered, and the fault on its way, without I/O; no outcome: the fault disturbs the connection."""
         if received.too_large:
-            return await self._send(request, received, self.in_words("too_large", received), None)
+            return self.in_words("too_large", received), None
         if not self.is_inference(received):
-            return await self._send(request, received, self.other(received), None)
+            return self.other(received), None
         streaming, generates = self.wants_stream(received), self.generates(received)
         fits = partial(Fault.fits, streaming=streaming, generates=generates)
         entry = self._faults.take(received, fits)
@@ -214,13 +226,13 @@ class Emulator(ABC):
         if fault is None and self._director is not None:
             fault = self._director(received, fits, generates)
         if fault is not None and fault.at_arrival:
-            return await self._fail_at_arrival(request, received, fault)
+            return self._at_arrival(received, fault)
         outcome = self._over_limit(received) or self.answer(received, fault)
         if fault is not None and isinstance(outcome, Whole) and outcome.refused:
             fault = None
             if entry is not None:
                 self._faults.give_back(entry)
-        return await self._send(request, received, outcome, fault)
+        return outcome, fault
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
@@ -258,12 +270,11 @@ class Emulator(ABC):
 
     # --- Faults that stand in place of an answer ----------------------------------------------------------------
 
-    async def _fail_at_arrival(self, request: web.Request, received: Received, fault: Fault) -> web.StreamResponse:
+    def _at_arrival(self, received: Received, fault: Fault) -> tuple[Outcome | None, Fault | None]:
         whole = self._in_place_of_answer(received, fault)
         if whole is None:
-            return await sending.disturb(request, fault)
-        headers = {**whole.headers, **dict(fault.headers)}
-        return await self._send(request, received, replace(whole, headers=headers), None)
+            return None, fault
+        return replace(whole, headers={**whole.headers, **dict(fault.headers)}), None
 
     def _in_place_of_answer(self, received: Received, fault: Fault) -> Whole | None:
         if fault.kind == "words":
