@@ -14,6 +14,7 @@ from providers.types import Fidelity, Request
 from router.fidelity import forbidden
 
 if TYPE_CHECKING:
+    from providers.dialect import Endpoint
     from router.config import Need, Route
 
 _ASK = {"role": "user", "content": "17 * 23?"}
@@ -53,13 +54,16 @@ def unmet(route: Route) -> Iterator[tuple[int, Need, str]]:
         if deployment.weight == 0:
             continue
         for need in route.needs:
-            why = next(filter(None, (_refusal(deployment.endpoint, probe, need, route) for probe in _PROBES[need])), "")
-            if why:
+            if why := refusal(deployment.endpoint, need, route):
                 yield place, need, why
 
 
-def _refusal(endpoint: Any, probe: dict[str, Any], need: Need, route: Route) -> str:
-    """Why *endpoint* cannot serve *probe* as the route's callers need it; empty if it can."""
+def refusal(endpoint: Endpoint, need: Need, route: Route) -> str:
+    """Why *endpoint* cannot meet *need* as the callers of *route* would have it; empty if it can."""
+    return next(filter(None, (_refusal(endpoint, probe, need, route) for probe in _PROBES[need])), "")
+
+
+def _refusal(endpoint: Endpoint, probe: dict[str, Any], need: Need, route: Route) -> str:
     request = Request(**{"model": route.name, "messages": [_ASK], **probe})
     try:
         call = encode(request, endpoint, key="check")
