@@ -136,13 +136,14 @@ def _document(path: Path | None) -> Document:
 
 
 def _finding(problem: ConfigError | Problem, document: Document) -> Finding:
-    from router.lint.kinds import severity_of
+    from router.lint.kinds import KINDS
 
     route, deployment = _about(problem.path, document)
     foreign = problem.file is not None and problem.file != document.file
     message = f"{problem.file}: {problem.message}" if foreign else problem.message
-    severity, path = severity_of(problem.code), problem.path or None
-    return Finding(severity, problem.code, message, route, deployment, path, problem.line, problem.hint)
+    kind, path = KINDS[problem.code], problem.path or None
+    fix = problem.hint or kind.mend.replace("`", "")
+    return Finding(kind.severity, kind.code, message, route, deployment, path, problem.line, fix)
 
 
 def _about(path: str, document: Document) -> tuple[str | None, str | None]:

@@ -90,7 +90,7 @@ def _in_clear(loaded: Loaded) -> Iterator[Problem]:
         url = urlsplit(provider.base_url)
         if url.scheme == "http" and not provider.keyless and url.hostname and not is_near(url.hostname):
             steps: Steps = ("providers", name, "base_url")
-            message = f"the key of {name} is sent over plain http, and {url.hostname} is another machine"
+            message = f"the key of {name} is sent over plain http to another machine"
             yield loaded.document.problem(steps, message, "write https", code="key-in-clear")
 
 

@@ -110,13 +110,16 @@ class _AllWell:
 
 
 def _excluded(route: Route, loaded: Loaded) -> Iterator[Problem]:
-    """A fidelity that leaves an ordinary request with one deployment of several, or with none."""
+    """A fidelity that leaves an ordinary request with one deployment of several, or with none.
+
+    More are said where the route says what it is for: then every deployment was meant to serve.
+    """
     request = Request(model=route.name, **_PLAIN)  # type: ignore[arg-type]  # checked by the model itself
     plan = make_plan(request, route, Setting(_AllWell(), advice=loaded.config.sampling), rng=Random(0))
     served, asked = {one.deployment for one in plan.candidates}, _asked(route)
-    if len(served) > 1 or len(served) == len(asked):
+    if len(served) == len(asked) or (len(served) > 1 and not route.needs):
         return
-    who = f"only {served.pop()} serves" if served else "nobody serves"
+    who = "nobody serves" if not served else f"only {', '.join(sorted(served))} serve{'s' if len(served) == 1 else ''}"
     for out in plan.excluded:
         deployment = next((one for one in asked if one.name == out.deployment), None)
         if deployment is None:

@@ -101,7 +101,7 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "raise `attempts`, or put it further up",
     ),
     "excluded-by-fidelity": (
-        "the route's fidelity leaves an ordinary request with one deployment, or with none",
+        "the route's fidelity leaves an ordinary request with one deployment, or none; or without one that `needs` count on",
         "lower the fidelity of the field that is named, or add a deployment that serves it unchanged",
     ),
     # failures that are not independent

@@ -59,15 +59,23 @@ def unmet(route: Route) -> Iterator[tuple[int, Need, str]]:
 
 
 def refusal(endpoint: Endpoint, need: Need, route: Route) -> str:
-    """Why *endpoint* cannot meet *need* as the callers of *route* would have it; empty if it can."""
-    return next(filter(None, (_refusal(endpoint, probe, need, route) for probe in _PROBES[need])), "")
+    """Why *endpoint* cannot meet *need* as the callers of *route* would have it; empty if it can.
+
+    What speaks against a request that asks for nothing has nothing to do with the need.
+    """
+    anyway = _against(endpoint, {}, need, route)
+    for probe in _PROBES[need]:
+        if why := [reason for reason in _against(endpoint, probe, need, route) if reason not in anyway]:
+            return "; ".join(why)
+    return ""
 
 
-def _refusal(endpoint: Endpoint, probe: dict[str, Any], need: Need, route: Route) -> str:
+def _against(endpoint: Endpoint, probe: dict[str, Any], need: Need, route: Route) -> list[str]:
+    """All that speaks against sending *probe* to *endpoint*."""
     request = Request(**{"model": route.name, "messages": [_ASK], **probe})
     try:
         call = encode(request, endpoint, key="check")
     except Untranslatable as error:
-        return str(error)
+        return [str(error)]
     bad = forbidden(call.changes, route.fidelity) or forbidden(call.changes, _HELD.get(need, _DECLARED))
-    return "; ".join(str(change) for change in bad)
+    return [str(change) for change in bad]
