@@ -52,10 +52,23 @@ def _same_account(loaded: Loaded) -> Iterator[Problem]:
         if first == name or (name not in loaded.rows.providers and first not in loaded.rows.providers):
             continue
         later, earlier = (name, first) if name in loaded.rows.providers else (first, name)
+        if not _meet(loaded, later, earlier):
+            continue
         what = "server" if provider.keyless else "account: the same address, and the same key"
         message = f"{later} and {earlier} are one {what}; they fail together, and their limits are counted apart"
         hint = f"put the deployments of {later} under {earlier}"
         yield document.problem(("providers", later), message, hint, code="same-account")
+
+
+def _meet(loaded: Loaded, one: str, other: str) -> bool:
+    """Whether it matters that two providers are one account: they stand in one route, or have limits to share."""
+    limits = (loaded.config.providers[name].limits for name in (one, other))
+    if any(
+        (each.requests_per_minute, each.tokens_per_minute, each.concurrency) != (None, None, None) for each in limits
+    ):
+        return True
+    routes = ({each.provider.name for each in route.deployments} for route in loaded.config.routes.values())
+    return any({one, other} <= names for names in routes)
 
 
 def _single_account(loaded: Loaded) -> Iterator[Problem]:

@@ -173,6 +173,13 @@ INNOCENT = {
         models: {m: {deployments: [{provider: one, model: m}, {provider: two, model: m}]}}
         routes: {chat: {deployments: [one/m, two/m]}}
     """,
+    "one account under two names, apart": """
+        providers:
+          one: {base_url: "https://api.example.com/v1", api_key: "${MIXLAYER_API_KEY}"}
+          two: {base_url: "https://api.example.com/v1", api_key: "${MIXLAYER_API_KEY}", headers: {X-Team: two}}
+        models: {m: {deployments: [{provider: one, model: m}, {provider: two, model: m}]}}
+        routes: {a: {deployments: [one/m]}, b: {deployments: [two/m]}}
+    """,
     "one provider twice, and another": """
         routes: {chat: {deployments: [mixlayer/qwen3.5-27b, mixlayer/qwen3.5-9b, empiriolabs/qwen3.5-9b], needs: []}}
     """,
@@ -194,8 +201,8 @@ INNOCENT = {
               - {provider: five, model: m}
               - {provider: six, model: m}
     """,
-    "a single attempt with the time it has": f"""
-        routes: {{chat: {{deployments: [mixlayer/qwen3.5-27b], policy: {{attempts: 1, deadline: 30s}}}}}}
+    "a single attempt with the time it has": """
+        routes: {chat: {deployments: [mixlayer/qwen3.5-27b], policy: {attempts: 1, deadline: 30s}}}
     """,
     "attempts for a pool of keys": """
         providers: {mixlayer: {api_keys: ["${MIXLAYER_API_KEY}", "${RUNWARE_API_KEY}"]}}
