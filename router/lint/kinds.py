@@ -75,8 +75,15 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "a broken stream is to be recovered or restarted, and there is no attempt left for it",
         "raise `attempts`, add a deployment, or write `on_interruption: error`",
     ),
-    "policy-unused": ("no route names the policy", "name it in a route, or leave it out"),
     "provider-unused": ("a provider of the file serves no model", "name it under `models`, or leave it out"),
+    "hedge-impossible": (
+        "a second call goes to another deployment, and there is none, or no attempt for it",
+        "add a deployment, raise `attempts`, or leave `hedge` out",
+    ),
+    "hedge-never-fires": (
+        "a second call would go out only after the first one has passed its limits",
+        "lower `hedge.after`, or write `p95`",
+    ),
     "select-no-effect": (
         "`select` chooses among the deployments of a tier, and no tier has two",
         "give two deployments the same priority, or leave `select` out",
@@ -86,8 +93,8 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "leave it out, or say the advice under `models.<name>.sampling`",
     ),
     "limits-not-enforced": (
-        "limits of one place in a route are not enforced yet",
-        "say the account's under `providers.<name>.limits`",
+        "requests and tokens per minute are limits of an account; those of one place in a route are not enforced",
+        "say them under `providers.<name>.limits`",
     ),
     "word-no-effect": ("a key of a parameter's row means nothing for that parameter", "leave it out"),
     "error-rule-shadowed": (
@@ -115,8 +122,16 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
     ),
     # money and limits
     "price-missing": (
-        "`select: cheapest` does not know a deployment's price, and asks it last",
+        "a deployment has no price where `cheapest`, `prefer_price` or a limit of money needs one: it is asked last, or never",
         "say `price: {input, output}` in the route",
+    ),
+    "price-over-limit": (
+        "a deployment costs more than `max_price`, or an ordinary request there more than `max_cost`: it is not asked",
+        "raise the limit, or take the deployment out of the route",
+    ),
+    "budget-below-request": (
+        "an ordinary request costs more than the whole `budget` of its route, and is refused",
+        "raise `budget.limit`",
     ),
     "limit-below-attempts": (
         "one request may make more calls to an account than it allows in a minute",
@@ -131,6 +146,10 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
     ),
 }
 _INFOS: Mapping[str, tuple[str, str]] = {
+    "policy-unused": (
+        "no route names the policy: only a request that does is served by it",
+        "name it in a route, or leave it out",
+    ),
     "fallback-lacks": (
         "the route says no `needs`, and a deployment cannot do what the first one can",
         "say in `needs` what the callers rely on, `[]` for nothing of the kind",
@@ -140,6 +159,10 @@ _INFOS: Mapping[str, tuple[str, str]] = {
         "put a larger one beside it, if such requests come",
     ),
     "attempts-unused": ("there are more attempts than the deployments may take", "lower `attempts`"),
+    "prefer-price-no-effect": (
+        "all deployments of a tier are above `prefer_price`, or none is",
+        "set it between their prices, or leave it out",
+    ),
     "weight-no-effect": (
         "a weight is set where `select` does not look at it, or where nobody else stands in the tier",
         "write `select: weighted`, or leave `weight` out",

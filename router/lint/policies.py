@@ -143,6 +143,25 @@ def _recovery(place: _Place, document: Document) -> Iterator[Problem]:
         yield document.problem((*place.steps, "on_interruption"), message, hint, code="recovery-impossible")
 
 
+def _hedge(place: _Place, document: Document) -> Iterator[Problem]:
+    row = place.row
+    if row.hedge is None:
+        return
+    alone = place.users and all(sum(entry.weight > 0 for entry in route.deployments) == 1 for route in place.users)
+    if row.attempts == 1 or alone:
+        why = "there is one attempt" if row.attempts == 1 else "there is one deployment"
+        message = f"a second call goes to another deployment, as another attempt: {why}"
+        hint = "leave it out, or allow more"
+        yield document.problem((*place.steps, "hedge"), message, hint, code="hedge-impossible")
+    after, limits = row.hedge.after, (row.timeouts.headers, row.timeouts.first_token)
+    # A whole answer has no first token; so both of them must be there for every call to be over by then.
+    over = min(row.deadline, max(limit or row.deadline for limit in limits))
+    if after is not None and after >= over:
+        message = f"after {after:g}s of silence the call is over: its limit is {over:g}s"
+        hint = "lower it, or write p95"
+        yield document.problem((*place.steps, "hedge", "after"), message, hint, code="hedge-never-fires")
+
+
 _RULES: tuple[Callable[[_Place, Document], Iterator[Problem]], ...] = (
     _deadline,
     _timeouts,
@@ -150,4 +169,5 @@ _RULES: tuple[Callable[[_Place, Document], Iterator[Problem]], ...] = (
     _attempts,
     _second_attempts,
     _recovery,
+    _hedge,
 )

@@ -83,10 +83,11 @@ def _weights(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -
 
 def _limits(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -> Iterator[Problem]:
     for place, entry in enumerate(route.deployments):
-        if entry.limits.model_fields_set:
-            message = f"the limits of {entry.deployment} in this route are not enforced yet"
-            hint = f"say those of the account, under providers.{entry.deployment.partition('/')[0]}.limits"
-            yield document.problem((*steps, "deployments", place, "limits"), message, hint, code="limits-not-enforced")
+        for key in sorted(entry.limits.model_fields_set - {"concurrency"}):
+            message = f"{key} of one place in a route is not enforced; of places, only concurrency is"
+            hint = f"say it of the account, under providers.{entry.deployment.partition('/')[0]}.limits"
+            where = (*steps, "deployments", place, "limits", key)
+            yield document.problem(where, message, hint, code="limits-not-enforced")
 
 
 def _tiers(route: RouteRow) -> Counter[int]:

@@ -75,7 +75,7 @@ STATIC = [
     Broken("a weight of nothing", "routes.yaml", "mixlayer/qwen3.5-9b, weight: 1", "mixlayer/qwen3.5-9b, weight: 0",
            ("weight-zero", "select-no-effect", "weight-no-effect")),
     Broken("the wrong policy, and one left over", "routes.yaml", "policy: patient", "policy: quick",
-           ("policy-unused", "never-reached"), "  patient:"),
+           ("never-reached", "policy-unused"), "aiml/qwen3.6-35b-a3b, priority: 2"),
     Broken("a choice among one", "minimal.yaml", "    needs: [tools]",
            "      - {deployment: aiml/qwen3.6-35b-a3b, weight: 0}\n    needs: [tools]", ("weight-zero",), "weight: 0"),
     # -- money, limits, keys
@@ -84,7 +84,14 @@ STATIC = [
     Broken("a key over plain http", "self-hosted.yaml", 'base_url: "${VLLM_URL:-http://localhost:8000/v1}"',
            'base_url: http://gpu.example.com/v1\n    api_key: "${MIXLAYER_API_KEY}"', ("key-in-clear",), "base_url: http:"),
     Broken("limits where they are not enforced", "chat.yaml", "- mixlayer/qwen3.5-27b",
-           "- {deployment: mixlayer/qwen3.5-27b, limits: {concurrency: 4}}", ("limits-not-enforced",)),
+           "- {deployment: mixlayer/qwen3.5-27b, limits: {requests_per_minute: 60}}", ("limits-not-enforced",)),
+    Broken("a price limit that only one keeps", "routes.yaml", "    needs: [tools, json_schema]\n",
+           "    needs: [tools, json_schema]\n    max_price: {output: $1}\n", ("price-over-limit",) * 2,
+           "- mixlayer/qwen3.5-35b-a3b"),
+    Broken("a budget in cents of what it should be", "chat.yaml", "    select: fastest",
+           "    budget: {limit: $0.0005}\n    select: fastest", ("budget-below-request",), "budget:"),
+    Broken("a second call after the end", "chat.yaml", "    hold: 300ms", "    hedge: {after: 20s}\n    hold: 300ms",
+           ("hedge-never-fires",), "hedge:"),
 ]  # fmt: skip
 
 

@@ -91,6 +91,34 @@ CASES = {
               - mixlayer/qwen3.5-4b
               - local/small  #!
     """,
+    "price-over-limit": """
+        routes:
+          chat:
+            needs: []
+            policy: {max_cost: $0.001}
+            deployments:
+              - empiriolabs/qwen3.5-27b
+              - mixlayer/qwen3.5-27b  #!
+    """,
+    "prefer-price-no-effect": """
+        routes:
+          chat:
+            deployments: [empiriolabs/qwen3.5-27b, mixlayer/qwen3.5-27b]
+            needs: []
+            prefer_price: {output: $9}  #!
+    """,
+    "hedge-impossible": """
+        routes:
+          chat:
+            deployments: [mixlayer/qwen3.5-27b]
+            policy:
+              hedge: {}  #!
+    """,
+    "policy-unused": """
+        routes: {chat: {deployments: [mixlayer/qwen3.5-27b]}}
+        policies:
+          other: {}  #!
+    """,
     "pool-key-missing": """
         providers:
           mixlayer:
@@ -245,6 +273,22 @@ INNOCENT = {
             needs: []
             fidelity: {top_k: strict}
     """,
+    "limits of money that leave room": """
+        routes:
+          chat:
+            deployments: [empiriolabs/qwen3.5-27b, mixlayer/qwen3.5-27b]
+            needs: []
+            max_price: {output: $3}
+            prefer_price: {output: $1}
+            budget: {limit: $5}
+            policy: {max_cost: $0.01, hedge: {after: 5s}}
+    """,
+    "calls at once of one place": """
+        routes:
+          chat:
+            deployments: [{deployment: empiriolabs/qwen3.5-27b, limits: {concurrency: 4}}, mixlayer/qwen3.5-27b]
+            needs: []
+    """,
     "a gateway at home": "gateway: {host: 127.0.0.1}",
     "a gateway with keys": 'gateway: {host: 0.0.0.0, api_keys: ["${MIXLAYER_API_KEY}"]}',
     "no file of routes yet": "policies: {later: {attempts: 2}}",
@@ -255,6 +299,23 @@ INNOCENT = {
 def test_what_is_right_brings_no_finding(name, tmp_path):
     """Not even one that is only worth knowing."""
     assert [] == found(tmp_path, INNOCENT[name])
+
+
+@pytest.mark.parametrize("limit", ["select: cheapest", "max_price: {output: $9}", "budget: {limit: $5}",
+                                   "policy: {max_cost: $1}", "prefer_price: {output: $1}"])  # fmt: skip
+def test_a_price_is_missed_where_it_is_needed(limit, tmp_path):
+    """By a choice and by every limit of money; nowhere else."""
+    text = """
+        providers: {local: {base_url: "http://localhost:8000/v1"}}
+        models: {small: {deployments: [{provider: local, model: small}]}}
+        routes:
+          chat:
+            needs: []
+            deployments: [mixlayer/qwen3.5-27b, empiriolabs/qwen3.5-27b, local/small]
+    """
+
+    assert [] == found(tmp_path, text)
+    assert [("price-missing", 7)] == found(tmp_path, text.rstrip() + f"\n            {limit}\n")
 
 
 def test_the_first_is_whoever_may_be_first(tmp_path):
