@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from providers.dialect import DialectRow, ErrorRule
+from providers.failures import FAILURES, believable
 from router.documents import Document
 from router.problems import Problem, Steps
 from router.rows import RoutesFile
@@ -44,6 +45,10 @@ def _dialect(row: DialectRow, document: Document, steps: Steps) -> Iterator[Prob
 
 def _errors(rules: Sequence[ErrorRule], document: Document, steps: Steps) -> Iterator[Problem]:
     for place, rule in enumerate(rules):
+        if rule.status is not None and not believable(FAILURES[rule.is_], rule.status):
+            message = f"under {rule.status} nobody is believed that the request is at fault: it never takes effect"
+            hint = "leave it out, or say what it is of the provider"
+            yield document.problem((*steps, place), message, hint, code="error-rule-disbelieved")
         above = next((number for number, other in enumerate(rules[:place]) if _covers(other, rule)), None)
         if above is not None:
             line = document.line((*steps, above))

@@ -101,6 +101,10 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "a line of `errors` is never read, since one above it matches all that it matches",
         "put the narrower line first, or leave it out",
     ),
+    "error-rule-disbelieved": (
+        "a line of `errors` says that the request is at fault, under a status that says something else itself",
+        "leave it out, or say what it is of the provider",
+    ),
     # deployments that nobody reaches
     "weight-zero": ("a deployment has weight 0 in every route where it stands", "give it a weight, or leave it out"),
     "never-reached": (

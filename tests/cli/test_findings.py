@@ -80,6 +80,13 @@ CASES = {
               - {code: "*limit*", is: rate_limited}
               - {status: 403, code: credit_limit, is: out_of_credit}  #!
     """,
+    "error-rule-disbelieved": """
+        providers:
+          mixlayer:
+            errors:
+              - {status: 400, code: a, is: bad_request}
+              - {status: 503, is: bad_request}  #!
+    """,
     "price-missing": """
         providers: {local: {base_url: "http://localhost:8000/v1"}}
         models: {small: {deployments: [{provider: local, model: small, price: {input: 1}}]}}
