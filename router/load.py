@@ -60,11 +60,15 @@ _HIDDEN = re.compile(r"key|token|secret|auth|password|cookie|credential|signatur
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration beside the *rows* and the *document* that it was made from: what `router.lint` looks at."""
+    """A configuration, and what it was made from: what `router.lint` looks at.
+
+    *rows*: the file's, which stand in *document*; *facts*: the catalog's below them, too.
+    """
 
     config: Config
     rows: RoutesFile
     document: Document
+    facts: Facts
 
 
 def load(
@@ -104,7 +108,7 @@ def examine(
     problems += check_routes(ours.rows, document, facts, broken)
     if problems:
         raise together(problems)
-    return Loaded(_Compiler(facts, ours.rows).config(document), ours.rows, document)
+    return Loaded(_Compiler(facts, ours.rows).config(document), ours.rows, document, facts)
 
 
 def _document(source: str | Path | Mapping[str, Any] | Document | None) -> Document:

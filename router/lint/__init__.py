@@ -43,9 +43,11 @@ def inspect(loaded: Loaded) -> Iterator[Problem]:
     # These bring the protocols, and aiohttp with them, which `load` alone does not need.
     from router.lint.accounts import accounts
     from router.lint.fallbacks import fallbacks
+    from router.lint.layers import layers
     from router.lint.money import money
 
     yield from lint(loaded.rows, loaded.document)
+    yield from layers(loaded)
     yield from accounts(loaded)
     yield from fallbacks(loaded)
     yield from money(loaded)

@@ -105,6 +105,10 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "a line of `errors` says that the request is at fault, under a status that says something else itself",
         "leave it out, or say what it is of the provider",
     ),
+    "row-overridden": (
+        "what a provider's row says, the row of every deployment in use says otherwise, and lies over it",
+        "say it of the deployment, under `models.<name>.deployments`",
+    ),
     # deployments that nobody reaches
     "weight-zero": ("a deployment has weight 0 in every route where it stands", "give it a weight, or leave it out"),
     "never-reached": (

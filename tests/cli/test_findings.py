@@ -87,6 +87,14 @@ CASES = {
               - {status: 400, code: a, is: bad_request}
               - {status: 503, is: bad_request}  #!
     """,
+    "row-overridden": """
+        providers:
+          aiml:
+            params:
+              seed: random_seed
+              logit_bias: bias  #!
+        routes: {chat: {deployments: [aiml/qwen3.7-plus]}}
+    """,
     "price-missing": """
         providers: {local: {base_url: "http://localhost:8000/v1"}}
         models: {small: {deployments: [{provider: local, model: small, price: {input: 1}}]}}
@@ -269,6 +277,11 @@ INNOCENT = {
           mixlayer: {errors: [{status: 403, is: permission}, {text: credit, is: out_of_credit}, {code: "a*", is: overloaded},
                               {code: "*b", is: overloaded}]}
     """,
+    "a word that one deployment of two hears": """
+        providers: {aiml: {params: {logit_bias: bias}, history: {reasoning: replay}}}
+        routes: {chat: {deployments: [mixlayer/qwen3.5-27b, aiml/qwen3.6-27b, aiml/qwen3.7-plus], needs: []}}
+    """,
+    "a word for the whole provider": "providers: {aiml: {params: {logit_bias: bias}}}",
     "half the context": """
         routes: {chat: {deployments: [empiriolabs/qwen3.5-27b, mixlayer/qwen3.5-27b], needs: []}}
     """,
