@@ -88,7 +88,10 @@ def load(
 
 
 def examine(
-    source: str | Path | Mapping[str, Any] | None = None, *, environ: Mapping[str, str], catalog: Path | None = None
+    source: str | Path | Mapping[str, Any] | Document | None = None,
+    *,
+    environ: Mapping[str, str],
+    catalog: Path | None = None,
 ) -> Loaded:
     """The same as `load`, with what it was made from.
 

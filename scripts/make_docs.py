@@ -449,7 +449,7 @@ def statuses() -> str:
 
 def findings_table() -> str:
     """Every kind of finding, the gravest first: its code, what it means and how it is mended."""
-    rows = [[code(kind.code), kind.severity, prose(kind.means), prose(kind.mend)] for kind in KINDS.values()]
+    rows = [[code(kind.code), kind.severity, kind.means, kind.mend] for kind in KINDS.values()]
     return table(["Code", "Severity", "It means", "To mend it"], rows)
 
 

@@ -6,14 +6,14 @@ Knows what is asked of a configuration and how a finding looks. The file's own p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.base import FOUND, WRONG, Failure, json_option, with_keys
+from router.cli.base import FOUND, WRONG, Failure, json_option, with_own_keys
 from router.cli.output import clean, console, print_json, styled
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def check(*, file: Path | None, config: Path | None, as_json: bool) -> int:
     if file is not None and config is not None:
         raise click.UsageError("give the file once: as an argument, or with --config")
     path = file or config
-    unreadable = _unreadable(path)
-    found = [unreadable] if unreadable else list(findings(path))
+    found = list(findings(path))
+    unreadable = next((one for one in found if one.code == "unreadable"), None)
     wrong = any(one.counts for one in found)
     if as_json:
         print_json({"ok": not wrong, "findings": [_facts(one) for one in found]})
@@ -75,17 +75,6 @@ def check(*, file: Path | None, config: Path | None, as_json: bool) -> int:
     if not as_json:
         _show(found, "catalog.yaml" if path is None else str(path))
     return FOUND if wrong else 0
-
-
-def _unreadable(path: Path | None) -> Finding | None:
-    if path is None:
-        return None
-    try:
-        with path.open("rb"):
-            return None
-    except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        return Finding("error", "unreadable", message, fix="check the path and its permissions")
 
 
 def _facts(finding: Finding) -> dict[str, Any]:
@@ -98,41 +87,39 @@ def _facts(finding: Finding) -> dict[str, Any]:
 
 
 def findings(path: Path | None) -> Iterator[Finding]:
-    """Everything that can be found without asking anybody, in the order of the file."""
-    document = _document(path)
-    found = [_finding(problem, document) for problem in _problems(path)]
-    yield from sorted(found, key=lambda one: one.line or 0)
+    """Everything that can be found without asking anybody, in the order of the file. It is read once: it may be a pipe."""
+    from router import catalog, documents
+    from router.errors import ConfigError
+
+    problems: Iterable[ConfigError | Problem]
+    try:
+        document = catalog.document() if path is None else documents.read(path, file=str(path))
+    except ConfigError as error:
+        document, problems = documents.Document(None, file=str(path)), error.problems
+    else:
+        problems = _problems(None if path is None else document)
+    yield from sorted((_finding(problem, document) for problem in problems), key=lambda one: one.line or 0)
 
 
-def _problems(path: Path | None) -> Iterator[ConfigError | Problem]:
+def _problems(document: Document | None) -> Iterator[ConfigError | Problem]:
+    """What is wrong with *document*; with the packaged catalog, where there is none."""
     from router.errors import ConfigError
     from router.lint import inspect
     from router.load import examine
 
     try:
-        loaded = examine(path, environ=os.environ)
+        loaded = examine(document, environ=os.environ)
     except ConfigError as error:
         yield from error.problems
         # What is only a key that is not set hides nothing else: look at the rest as if it were.
         try:
-            loaded = examine(path, environ=with_keys(path, own=True))
+            loaded = examine(document, environ=with_own_keys(document))
         except ConfigError:
             return
     yield from inspect(loaded)
     config = loaded.config
     for name in (*config.deployments, *config.models):
         config.route(name)  # made when first looked at: a row that cannot be compiled is to fail here, not in service
-
-
-def _document(path: Path | None) -> Document:
-    """The file as it was written, for the lines; empty where it cannot be read as YAML."""
-    from router import catalog, documents
-    from router.errors import ConfigError
-
-    try:
-        return catalog.document() if path is None else documents.read(path, file=str(path))
-    except ConfigError:
-        return documents.Document(None, file=str(path))
 
 
 def _finding(problem: ConfigError | Problem, document: Document) -> Finding:

@@ -78,7 +78,7 @@ def _single_account(loaded: Loaded) -> Iterator[Problem]:
         names = {_account(one.provider, known) for one in asked}
         if len(asked) > 1 and len(names) == 1:
             message = (
-                f"all {len(asked)} deployments are at one account, {names.pop()}: its outage, its empty balance and its"
+                f"{'both' if len(asked) == 2 else f'all {len(asked)}'} deployments are at one account, {names.pop()}: its outage, its empty balance and its"
                 " limits hit all of them at once"
             )
             steps: Steps = ("routes", route.name, "deployments")

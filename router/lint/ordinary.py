@@ -10,11 +10,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from providers.types import Request
+from router.config import Limits
+from router.health import Health
 from router.plan import Setting, make_plan
 
 if TYPE_CHECKING:
-    from providers.dialect import Endpoint
-    from router.config import Deployment, Route
+    from router.config import Deployment, Provider, Route
     from router.load import Loaded
     from router.plan import Candidate, Plan
     from router.problems import Steps
@@ -27,48 +28,24 @@ _ASKED = {
 }
 
 
-class _AllWell:
-    """The standing of deployments of which nothing bad is known."""
-
-    def barred(self, *_: object) -> None:
-        """Nobody is."""
-
-    def ready_in(self, *_: object) -> float:
-        """At once."""
-        return 0.0
-
-    def may_trickle(self, *_: object) -> bool:
-        """No circuit is open."""
-        return False
-
-    def other_key(self, *_: object) -> bool:
-        """No key has failed."""
-        return False
-
-    def may_retry(self, *_: object) -> bool:
-        """No retry was taken."""
-        return True
-
-    def spend_retry(self, *_: object) -> None:
-        """Nothing is asked."""
-
-    def endpoint(self, deployment: Deployment) -> Endpoint:
-        """As the configuration has it."""
-        return deployment.endpoint
-
-    def load(self, *_: object) -> float:
-        """Nothing is under way."""
-        return 0.0
-
-    def latency(self, *_: object) -> None:
-        """Nobody was asked."""
-
-
 def plan(route: Route, loaded: Loaded) -> Plan:
     """Who would be asked an ordinary request on *route*, and who is out for what would be changed."""
     request = Request(model=route.name, **_ASKED)  # type: ignore[arg-type]  # checked by the model itself
-    free = replace(route, policy=replace(route.policy, max_cost=None), budget=None, max_price=None, prefer_price=None)
-    return make_plan(request, free, Setting(_AllWell(), advice=loaded.config.sampling), rng=Random(0))
+    free = replace(
+        route,
+        deployments=tuple(replace(one, provider=_open(one.provider), limits=Limits()) for one in route.deployments),
+        policy=replace(route.policy, max_cost=None),
+        budget=None,
+        max_price=None,
+        prefer_price=None,
+    )
+    # Of nobody is anything known yet: so everybody is well.
+    return make_plan(request, free, Setting(Health(Random(0)), advice=loaded.config.sampling), rng=Random(0))
+
+
+def _open(provider: Provider) -> Provider:
+    """*provider* as if it wanted no key and had no limits."""
+    return replace(provider, keys=(), missing=(), keyless=True, limits=Limits())
 
 
 def candidates(route: Route, loaded: Loaded) -> tuple[Candidate, ...]:

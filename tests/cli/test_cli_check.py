@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from router.lint.kinds import KINDS
@@ -169,3 +171,16 @@ def test_a_file_that_cannot_be_read_is_a_finding_and_an_error(tmp_path):
     assert (2, False) == (ran.code, ran.json["ok"])
     assert "cannot be read" in ran.json["findings"][0]["message"]
     assert ran.err.startswith("error: ")
+
+
+def test_a_pipe_is_read_once():
+    """`router check <(make-routes)`: what comes out of it is what is checked."""
+    reading, writing = os.pipe()
+    os.write(writing, route("mixlayer/qwen3.5-72b").encode())
+    os.close(writing)
+    try:
+        ran = run("check", f"/dev/fd/{reading}", "--json", keys=True)
+    finally:
+        os.close(reading)
+
+    assert (1, ["unknown-name"]) == (ran.code, [one["code"] for one in ran.json["findings"]])
