@@ -88,6 +88,10 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "`select` chooses among the deployments of a tier, and no tier has two",
         "give two deployments the same priority, or leave `select` out",
     ),
+    "affinity-no-effect": (
+        "`affinity` keeps to one of the deployments of a tier, and no tier has two",
+        "give two deployments the same priority, or leave `affinity` out",
+    ),
     "sampling-no-effect": (
         "`sampling` is set, and the makers' advice is known for no model of the route",
         "leave it out, or say the advice under `models.<name>.sampling`",

@@ -55,13 +55,19 @@ def _asked_somewhere(name: str, rows: RoutesFile) -> bool:
     return any(entry.deployment == name and entry.weight > 0 for entry in entries)
 
 
-def _select(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -> Iterator[Problem]:
+def _choices(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -> Iterator[Problem]:
+    """What chooses among the deployments of a tier, where no tier has two."""
     tiers = _tiers(route)
-    if route.select != "priority" and max(tiers.values(), default=0) < 2:
-        each = "each tier has one deployment" if len(tiers) > 1 else "there is one deployment"
+    if max(tiers.values(), default=0) > 1:
+        return
+    each = "each tier has one deployment" if len(tiers) > 1 else "there is one deployment"
+    hint = "leave it out, or give two of them the same priority"
+    if route.select != "priority":
         message = f"{route.select} chooses among the deployments of a tier, and {each}"
-        hint = "leave it out, or give two of them the same priority"
         yield document.problem((*steps, "select"), message, hint, code="select-no-effect")
+    if route.affinity is not None:
+        message = f"it keeps to one of the deployments of a tier, and {each}"
+        yield document.problem((*steps, "affinity"), message, hint, code="affinity-no-effect")
 
 
 def _weights(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -> Iterator[Problem]:
@@ -98,7 +104,7 @@ def _tiers(route: RouteRow) -> Counter[int]:
 _RULES: tuple[Callable[[RouteRow, RoutesFile, Document, Steps], Iterator[Problem]], ...] = (
     _never_reached,
     _weight_zero,
-    _select,
+    _choices,
     _weights,
     _limits,
 )

@@ -61,6 +61,13 @@ CASES = {
             needs: []
             select: fastest  #!
     """,
+    "affinity-no-effect": """
+        routes:
+          chat:
+            deployments: [mixlayer/qwen3.5-27b, {deployment: empiriolabs/qwen3.5-27b, priority: 2}]
+            needs: []
+            affinity: conversation  #!
+    """,
     "sampling-no-effect": """
         routes:
           chat:
@@ -300,6 +307,7 @@ INNOCENT = {
             needs: []
             max_price: {output: $3}
             prefer_price: {output: $1}
+            affinity: user
             budget: {limit: $5}
             policy: {max_cost: $0.01, hedge: {after: 5s}}
     """,
