@@ -7,7 +7,7 @@ anybody can do: what a deployment can is what it can be asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from router.config import Need
 from router.lint.needs import refusal, unmet
@@ -89,6 +89,7 @@ def _lacks(route: Route, loaded: Loaded) -> Iterator[Problem]:
         return
     able = {one.name: {need for need in _NEEDS if not refusal(one.endpoint, need, route)} for one in asked(route)}
     for deployment in asked(route):
+        # One finding a deployment, about the one of the first that can most of what it cannot.
         other = max(_first(route), key=lambda one: len(able[one.name] - able[deployment.name]))
         lost = [need for need in _NEEDS if need in able[other.name] - able[deployment.name]]
         if lost:
@@ -123,5 +124,11 @@ def _sampling(route: Route, loaded: Loaded) -> Iterator[Problem]:
     yield loaded.document.problem(steps, message, hint, code="sampling-no-effect")
 
 
-_Rule = Callable[[Any, Any], Iterator[Problem]]
-_RULES: tuple[_Rule, ...] = (_missing_keys, _unmet, _excluded, _lacks, _smaller, _sampling)
+_RULES: tuple[Callable[[Route, Loaded], Iterator[Problem]], ...] = (
+    _missing_keys,
+    _unmet,
+    _excluded,
+    _lacks,
+    _smaller,
+    _sampling,
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from providers.types import Request
 from router.lint.ordinary import ANSWER, asked, at, candidates
 from router.problems import Problem, Steps
 from router.terms import above, terms
@@ -80,8 +81,6 @@ def _over(route: Route, loaded: Loaded) -> Iterator[Problem]:
 
 
 def _agreed(route: Route) -> Terms:
-    from providers.types import Request
-
     return terms(route, Request(model=route.name, messages=[{"role": "user", "content": "?"}]))
 
 

@@ -52,10 +52,9 @@ def policies(rows: RoutesFile, document: Document) -> Iterator[Problem]:
     # A file without routes is not finished: that nobody uses its policies says nothing.
     for name in rows.policies if rows.routes else ():
         if name != "default" and not any(route.policy == name for route in rows.routes.values()):
-            message = f"no route uses the policy {name}"
-            yield document.problem(
-                ("policies", name), message, "name it in a route, or leave it out", code="policy-unused"
-            )
+            message = f"no route uses the policy {name}: only a request that names it is served by it"
+            hint = "name it in a route, or leave it out"
+            yield document.problem(("policies", name), message, hint, code="policy-unused")
 
 
 def _places(rows: RoutesFile) -> Iterator[_Place]:
