@@ -36,9 +36,8 @@ def layers(loaded: Loaded) -> Iterator[Problem]:
                 said = next(one for one in above if one is not None)
                 where = "models." + ".".join(map(str, said.steps[1:2]))
                 file = f" of {said.document.file}" if said.document is not loaded.document else ""
-                message = (
-                    f"{', '.join(heard)} say{'s' * (len(heard) == 1)} otherwise ({where}{file}): it never takes effect"
-                )
+                who = f"{', '.join(heard)} say{'s' * (len(heard) == 1)} otherwise ({where}{file})"
+                message = f"{who}: it never takes effect{' on the routes of this file' if routed & set(heard) else ''}"
                 hint = f"say it of the deployment, under {where}.deployments"
                 yield loaded.document.problem(("providers", name, *word), message, hint, code="row-overridden")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
+from providers.failures import classify
+from router import Router
 from router.lint.kinds import KINDS
-from tests.cli.running import run, write
+from tests.cli.running import KEYS, run, write
 from tests.cli.test_broken_examples import STATIC
 
 TWO = "deployments: [mixlayer/qwen3.5-27b, empiriolabs/qwen3.5-27b], needs: [tools]"
@@ -353,6 +356,55 @@ def test_the_first_is_whoever_may_be_first(tmp_path):
 
     assert [("fallback-lacks", 5)] == found(tmp_path, text.format("priority"))
     assert [("fallback-lacks", 4), ("fallback-lacks", 5)] == found(tmp_path, text.format("cheapest"))
+
+
+# What is said to have no effect: the marked line, and what stands there when it is taken out.
+WITHOUT_EFFECT = {
+    "select-no-effect": "",
+    "affinity-no-effect": "",
+    "sampling-no-effect": "",
+    "prefer-price-no-effect": "",
+    "row-overridden": "",
+    "error-rule-shadowed": "",
+    "error-rule-disbelieved": "",
+    "word-no-effect": "      seed: {}",
+    "weight-no-effect": "      - empiriolabs/qwen3.5-27b",
+}
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"seed": 7, "logit_bias": {"5": 1}, "temperature": 0.5},
+    {"reasoning_effort": "none"},
+    {"max_tokens": 99},
+]
+FAILED = [(status, code, text) for status in (400, 403, 429, 500, 503) for code in ("a", "credit_limit", "limit", "")
+          for text in ("", "no credit left")]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", WITHOUT_EFFECT)
+def test_what_has_no_effect_can_be_left_out(code, tmp_path):
+    """Every plan and every failure is what it was: order, calls, changes, prices, classes."""
+    lines = dedent(CASES[code]).splitlines()
+    marked = next(number for number, line in enumerate(lines) if "#!" in line)
+    less = [*lines[:marked], WITHOUT_EFFECT[code], *lines[marked + 1 :]]
+
+    assert [] == found(tmp_path, "\n".join(less))
+    assert behaviour(tmp_path, "\n".join(lines)) == behaviour(tmp_path, "\n".join(less))
+
+
+def behaviour(folder, text):
+    """What a file's routes plan for some requests, and what some failures are to their deployments."""
+    router = Router.open(write(folder, text), environ=KEYS)
+    names = list(router.config.routes) or [name for name in router.config.deployments if name.startswith("mixlayer/")]
+    question = [{"role": "user", "content": "17 * 23?"}]
+    plans = [router.plan({"model": name, "messages": question, **asked}) for name in names for asked in ASKED]
+    routes = [route for name in names if (route := router.config.route(name)) is not None]
+    rules = [one.endpoint.dialect.errors for route in routes for one in route.deployments]
+    called = [
+        [(one.deployment, one.call.http.body, one.call.changes, one.cost) for one in plan.candidates] for plan in plans
+    ]
+    left_out = [[(one.deployment, one.why) for one in plan.excluded] for plan in plans]
+    classes = [[classify(status=s, codes=[code], message=m, rules=each) for s, code, m in FAILED] for each in rules]
+    return called, left_out, classes
 
 
 def test_a_key_is_in_no_finding(tmp_path):
