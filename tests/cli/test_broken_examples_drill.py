@@ -7,6 +7,7 @@ import pytest
 from router.lab.drills import drill
 from tests.cli.breaking import EXAMPLES, Broken
 from tests.cli.running import run
+from tests.cli.test_broken_examples import STATIC
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -45,3 +46,20 @@ def test_what_no_look_can_see_is_caught_by_a_scenario(broken, scenario, tmp_path
     assert not report.ok
     assert {scenario} == {one.name for one in report.scenarios if one.verdict in ("fail", "partial", "safe")}
     assert drill(EXAMPLES[0].parent / broken.example, [scenario]).ok
+
+
+def test_a_file_with_a_pool_of_unset_keys_is_drilled(tmp_path):
+    """Each variable holds a key of its own, as the file means it."""
+    text = 'providers: {mixlayer: {api_keys: ["${FIRST}", "${SECOND}"]}}\nroutes: {chat: {deployments: '
+    path = tmp_path / "routes.yaml"
+    path.write_text(text + "[mixlayer/qwen3.5-27b, empiriolabs/qwen3.5-27b]}}\n")
+
+    assert drill(path, ["one-500", "out-of-credit"]).ok
+
+
+def test_what_check_says_the_drill_says_too(tmp_path):
+    """By the same code, and not what is only worth knowing."""
+    [broken] = [one for one in STATIC if one.codes == ("single-account",)]
+    report = drill(broken.write(tmp_path), ["one-500"])
+
+    assert [("single-account", broken.line)] == [(one.code, one.line) for one in report.findings]
