@@ -220,7 +220,7 @@ class Health:
         pace = self._paces.get(name)
         if pace is not None:
             pace.answered(ticket, now, tokens or 0)
-        self._ended(ticket)
+        self._load[name] = max(self._load.get(name, 0) - 1, 0)
         self._retries[name] = min(self._retries.get(name, RETRIES) + RETRY_PER_SUCCESS, RETRIES)
         pool = self._pools.get(ticket.provider)
         if pool is not None:

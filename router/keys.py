@@ -46,6 +46,8 @@ class KeyPool:
 
     def ready_in(self, now: float, *, besides: str | None = None) -> float | None:
         """Seconds until some key may be used (0: now); None when all are dead. *besides*: not that one."""
+        if not self.rests:
+            return 0.0 if len(self.keys) > (besides is not None) else None
         waits = []
         for key in self.keys:
             rest = self.rests.get(key.label)

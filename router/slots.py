@@ -56,6 +56,8 @@ class Slots:
     @property
     def is_full(self) -> bool:
         """Whether one more would have to wait."""
+        if self.most is None and self.learned is None:
+            return False
         return self.under_way >= self.limit or bool(self._queue)
 
     @property
