@@ -92,7 +92,7 @@ class KeyPool:
         if rest.dead and (now >= rest.until or rest.probed is not None):
             rest.dead, rest.until, rest.probed = False, now, None  # it had its rest; what comes now is a new word
         if isinstance(error, RateLimited):
-            rest.in_a_row += 1
+            rest.in_a_row += rest.in_a_row == 0 or now >= rest.until  # what comes while it rests was sent before
             seconds = error.retry_after
             if seconds is None:
                 seconds = min(THROTTLED * 2 ** (rest.in_a_row - 1), THROTTLED_LONGEST)
