@@ -140,7 +140,7 @@ class Delivery:
                 turn.set_result(None)
 
         expected = slots.wait()
-        waiter = slots.join(wake) if expected < self._step.limit else None
+        waiter = slots.join(wake) if expected + slots.held < self._step.limit else None  # the call takes its time too
         if waiter is None:
             raise self._no_place(max(expected, 1.0))
         try:
