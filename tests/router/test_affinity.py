@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from router import Router
-from router.lab.virtual import DOWN, UP, VirtualProvider, always, connect, run_virtually, windows
+from router.lab.virtual import DOWN, UP, VirtualProvider, VirtualTransports, always, run_virtually, windows
 from router.load import load
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ def played(
     """What *main* returns of a router over three providers in memory."""
 
     async def play() -> T:
-        async with Router(made, rng=Random(seed)) as router:
-            found = scripts or {}
-            connect(router, *(VirtualProvider(name, found.get(name, always(UP)), Random(name)) for name in NAMES))
+        found = scripts or {}
+        providers = [VirtualProvider(name, found.get(name, always(UP)), Random(name)) for name in NAMES]
+        async with Router(made, rng=Random(seed), transports=VirtualTransports(*providers)) as router:
             return await main(router)
 
     return run_virtually(play())

@@ -11,7 +11,15 @@ import pytest
 
 from router import Router
 from router.errors import DeploymentsExhausted, NoPlace, RouterError
-from router.lab.virtual import UP, Conduct, VirtualProvider, VirtualTransport, always, connect, run_virtually
+from router.lab.virtual import (
+    UP,
+    Conduct,
+    VirtualProvider,
+    VirtualTransport,
+    VirtualTransports,
+    always,
+    run_virtually,
+)
 from router.load import load
 
 SECOND = replace(UP, latency=1.0, spread=0.0)
@@ -44,11 +52,13 @@ def played(main: Any, *conducts: Conduct, limits: Any = None, **policy: Any) -> 
     names = ("alpha", "beta")[: len(conducts)]
 
     async def play() -> Any:
-        async with Router(config(names, limits or {"concurrency": 2}, **policy), rng=Random(1)) as router:
-            providers = [
-                VirtualProvider(name, always(one), Random(name)) for name, one in zip(names, conducts, strict=True)
-            ]
-            return await main(router, connect(router, *providers))
+        providers = [
+            VirtualProvider(name, always(one), Random(name)) for name, one in zip(names, conducts, strict=True)
+        ]
+        transports = VirtualTransports(*providers)
+        made = config(names, limits or {"concurrency": 2}, **policy)
+        async with Router(made, rng=Random(1), transports=transports) as router:
+            return await main(router, transports)
 
     return run_virtually(play())
 
