@@ -25,7 +25,7 @@ FLAPPING = 120.0  # seconds within which two re-openings are flapping
 SUCCESSES_AFTER_FLAPPING = 3
 STEADY = 10.0  # seconds over which these successes must stretch: three can be had in any five good seconds
 FORGIVEN = 60.0  # seconds of health after which a doubling is taken back
-TRICKLE = 6.0  # seconds between the calls that go out although the circuit is open, when all others are too
+TRICKLE = 6.0  # seconds from a call that failed to the next one that goes out although the circuit is open
 
 State = Literal["closed", "open", "half_open"]
 
@@ -63,8 +63,12 @@ class Circuit:
         return max(until, self.lease if self.lease is not None else now, now) - now
 
     def may_trickle(self, now: float) -> bool:
-        """Whether a call may go out although the circuit is open, because nobody else is there."""
-        return now - self.trickled >= TRICKLE and not self._is_leased(now)
+        """Whether a call may go out although the circuit is open, because nobody else is there.
+
+        One at a time; the next one at once after a success, else after a while.
+        """
+        went_well = bool(self.outcomes) and self.outcomes[-1][1]
+        return (went_well or now - self.trickled >= TRICKLE) and not self._is_leased(now)
 
     def began(self, now: float, limit: float) -> bool:
         """A call goes out that may take *limit* seconds. True if it is a probe and holds the lease.
@@ -112,6 +116,9 @@ class Circuit:
                 self.reopenings.append(now)  # it had only just been closed
         else:
             self._give_back(began, probe=probe)
+            if before == "half_open" and self.successes:
+                self.successes = 0  # one failure among successes is no relapse; a second one in a row is
+                return False
             if before == "half_open":
                 self.reopenings.append(now)
         self._open(now, rng)

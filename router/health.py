@@ -193,6 +193,10 @@ class Health:
         """Take a retry out of the deployment's bucket."""
         self._retries[name] = max(self._retries.get(name, RETRIES) - 1.0, 0.0)
 
+    def give_back_retry(self, name: str) -> None:
+        """Put a retry back that was not made."""
+        self._retries[name] = min(self._retries.get(name, RETRIES) + 1.0, RETRIES)
+
     def endpoint(self, deployment: Deployment) -> Endpoint:
         """The deployment's endpoint, without what it has shown that it does not take."""
         return self._known.get(deployment.name) or deployment.endpoint

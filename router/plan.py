@@ -61,6 +61,10 @@ class Standing(Protocol):
         """Take one out of it."""
         ...
 
+    def give_back_retry(self, name: str) -> None:
+        """Put one back that was not made."""
+        ...
+
     def endpoint(self, deployment: Deployment) -> Endpoint:
         """The deployment's endpoint, as it has shown itself to be."""
         ...
@@ -176,6 +180,10 @@ class Plan:
         if bar is not None and not (bar.kind == "circuit" and (own or candidate.trickle)):
             return None
         return standing.ready_in(candidate.target, now)
+
+    def give_back_retry(self, candidate: Candidate) -> None:
+        """A retry that was taken out of *candidate*'s bucket and not made."""
+        self._setting.standing.give_back_retry(candidate.deployment)
 
     def other_key(self, candidate: Candidate, label: str | None) -> bool:
         """Whether *candidate* may be asked again at once with another key than the one named *label*."""

@@ -127,6 +127,8 @@ class Run:
         candidate = self.candidate(step)
         failed = sum(attempt.deployment == candidate.deployment for attempt in self.attempts)
         if self.plan.wait(candidate, failed=failed) is None:
+            if failed:
+                self.plan.give_back_retry(candidate)
             message = "it may not be asked any more, after the wait for it"
             raise Resting(message, deployment=candidate.deployment)
 
