@@ -62,7 +62,7 @@ def in_order(
     if select == "weighted":
         return _weighted(tier, rng)
     if select == "cheapest":
-        return _cheapest(tier, request, tokens)
+        return _cheapest(tier, request, tokens) if len(tier.by_price) > 1 else members
     if select == "least_busy":
         return _least_busy(tier, paces, rng)
     return _fastest(tier, paces, request, now, rng, streaming=streaming)
@@ -135,46 +135,46 @@ def _fastest(
     Unknown is not best, or one that never answers would be asked first for ever; it is tried now and then, and so is one
     that was slow.
     """
-    answer = min(request.max_tokens or ANSWER, ANSWER)
-    known = {
-        one.name: seconds
-        for one in _tried(tier, paces)
-        if (seconds := paces.seconds(one.name, answer, now, streaming=streaming)) is not None
-    }
-    places = tier.places
-    ordered = sorted((places[name] for name in known), key=lambda place: (known[tier.members[place].name], place))
-    if (other := _explored(tier, ordered, known, rng)) is not None:
-        yield other
-    for place in ordered:
-        if tier.members[place] is not other:
+    answer, known = min(request.max_tokens or ANSWER, ANSWER), list[tuple[float, int]]()
+    for place in _tried(tier, paces):
+        seconds = paces.seconds(tier.members[place].name, answer, now, streaming=streaming)
+        if seconds is not None:
+            known.append((seconds, place))
+    known.sort()
+    order = [place for _, place in known]
+    if (other := _explored(tier, order, rng)) is not None:
+        yield tier.members[other]
+    for place in order:
+        if place != other:
             yield tier.members[place]
-    for one in tier.members:
-        if one.name not in known and one is not other:
+    seen = {*order, other}
+    for place, one in enumerate(tier.members):
+        if place not in seen:
             yield one
 
 
-def _tried(tier: Tier, paces: Paces) -> Iterator[Deployment]:
-    """The deployments of the tier that were ever asked: found on whichever side is shorter."""
-    timed = paces.timed()
+def _tried(tier: Tier, paces: Paces) -> list[int]:
+    """The places of those that were ever asked: found on whichever side is shorter."""
+    timed, places = paces.timed(), tier.places
     if len(timed) < len(tier.members):
-        return (tier.members[tier.places[name]] for name in timed if name in tier.places)
-    return (one for one in tier.members if one.name in timed)
+        return [places[name] for name in timed if name in places]
+    return [place for place, one in enumerate(tier.members) if one.name in timed]
 
 
-def _explored(tier: Tier, ordered: Sequence[int], known: Collection[str], rng: Random) -> Deployment | None:
+def _explored(tier: Tier, known: Sequence[int], rng: Random) -> int | None:
     """Now and then somebody who is not the quickest; more often as long as some are unknown.
 
     Before anything is known the file's order is as good as any.
     """
-    if not ordered:
+    if not known:
         return None
-    chance, members = rng.random(), tier.members
-    if len(known) < len(members) and chance < UNKNOWN:
+    chance, count = rng.random(), len(tier.members)
+    if len(known) < count and chance < UNKNOWN:
         for _ in range(REDRAWS):
-            drawn = members[rng.randrange(len(members))]
-            if drawn.name not in known:
+            drawn = rng.randrange(count)
+            if drawn not in known:
                 return drawn
-        return next(one for one in members if one.name not in known)
-    if len(ordered) > 1 and chance >= 1 - EXPLORE:
-        return members[ordered[rng.randrange(1, len(ordered))]]
+        return next(place for place in range(count) if place not in known)
+    if len(known) > 1 and chance >= 1 - EXPLORE:
+        return known[rng.randrange(1, len(known))]
     return None

@@ -4,7 +4,7 @@ Knows two paces, each with its own history: the first token of streams, and whol
 argument. Refuses to know why somebody is slow, and who else is there beyond how quick they are.
 
 A deployment is slow when the median of its last ten samples is more than three times what is usual for it, and more than
-twice the best of its peers (reliability.md, 1.12). A call under way that has already taken longer than that counts as a
+twice the best of its peers (reliability.md, 1.12); a first token within 50 ms is never slow. A call under way that has already taken longer than that counts as a
 sample, so that calls which hang are seen before they end. What failed is no sample: that is the circuit's business.
 
 What is usual is the median of its last ten minutes; a minute that was slow by that measure is not learned from, unless
@@ -21,6 +21,7 @@ RECENT = 10  # samples that count as lately; with fewer nobody is called slow
 KNOWN = 3  # samples from which a peer can be compared with
 SLOW = 3.0  # times its own usual pace
 BEHIND = 2.0  # times the pace of the best peer
+AT_ONCE = 0.05  # seconds to a first token that nobody calls slow, however quick it usually is
 MINUTE = 60.0
 MINUTES = 10  # of history that say what is usual
 SAMPLES = 64  # of one minute that are kept
@@ -39,8 +40,9 @@ def median(values: Iterable[float]) -> float:
 
 @dataclass(slots=True)
 class Series:
-    """One kind of sample, in seconds. *lately* and *usual* are None until there is something to say."""
+    """One kind of sample, in seconds; up to *least* none is slow. *lately* and *usual* are None until something is known."""
 
+    least: float = 0.0
     lately: float | None = None
     usual: float | None = None
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -71,7 +73,7 @@ class Series:
         usual = self.usual
         if usual is None:
             return None
-        bound = SLOW * usual
+        bound = max(SLOW * usual, self.least)
         if not self.waiting and (self.lately or 0.0) <= bound:  # nearly always, and asked for every request
             return None
         if len(self.recent) < RECENT or now - self.last > STALE:
@@ -100,7 +102,7 @@ class Series:
             return
         found = median(self._minute)
         self._minute.clear()
-        if self.usual is None or found <= SLOW * self.usual:
+        if self.usual is None or found <= max(SLOW * self.usual, self.least):
             self._odd = None
         else:
             self._odd = now if self._odd is None else self._odd
@@ -116,9 +118,9 @@ class Series:
 class Pace:
     """One deployment's. *speed* is tokens a second once it speaks; *asked*: when it was sent a call last."""
 
-    first: Series = field(default_factory=Series)
+    first: Series = field(default_factory=lambda: Series(AT_ONCE))
     """Seconds to the first token of a stream."""
-    whole: Series = field(default_factory=Series)
+    whole: Series = field(default_factory=lambda: Series(AT_ONCE / OPENING))
     """Seconds of a whole answer for each of its tokens, and OPENING more."""
     speed: float | None = None
     asked: float = float("-inf")
@@ -166,12 +168,12 @@ class Pace:
 
     def seconds(self, tokens: int, *, streaming: bool, now: float) -> float | None:
         """How long an answer of *tokens* takes, as far as is known; None where nothing is, or nothing new."""
-        first, whole = self.first.compared(now), self.whole.compared(now)
-        streamed = None if first is None else first + (tokens / self.speed if self.speed else 0.0)
-        at_once = None if whole is None else whole * (OPENING + tokens)
-        if streaming:
-            return at_once if streamed is None else streamed
-        return streamed if at_once is None else at_once
+        if streaming and (first := self.first.compared(now)) is not None:
+            return first + (tokens / self.speed if self.speed else 0.0)
+        if (whole := self.whole.compared(now)) is not None:
+            return whole * (OPENING + tokens)
+        first = None if streaming else self.first.compared(now)
+        return None if first is None else first + (tokens / self.speed if self.speed else 0.0)
 
     def slow(self, now: float, peers: Callable[[], Sequence[Pace]]) -> str | None:
         """Why it is slow, in words; None where it is not.

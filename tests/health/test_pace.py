@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from router.pace import BEHIND, MINUTES, NORMAL, OPENING, RECENT, SAMPLES, SLOW, STALE, Pace
+from router.pace import AT_ONCE, BEHIND, MINUTES, NORMAL, OPENING, RECENT, SAMPLES, SLOW, STALE, Pace
 
 
 def pace(*seconds: float, every: float = 1.0, begin: float = 0.0) -> Pace:
@@ -46,6 +46,12 @@ def test_slow_is_more_than_twice_the_best_of_its_peers():
     assert slow(own, 30.0, pace(*[2.4] * 5))
     assert not slow(own, 30.0, pace(*[2.6] * 5))
     assert slow(own, 30.0, pace(*[9.0] * 5), pace(*[2.4] * 5))
+
+
+def test_what_comes_at_once_is_not_slow():
+    """A server in the next room: three times nothing is nothing."""
+    assert not slow(pace(*[0.001] * 20, *[AT_ONCE * 0.99] * 10), 30.0)
+    assert slow(pace(*[0.001] * 20, *[AT_ONCE * 1.1] * 10), 30.0)
 
 
 def test_a_peer_that_nobody_knows_has_the_benefit_of_the_doubt():
@@ -187,7 +193,7 @@ class PaceMachine(RuleBasedStateMachine):
     @invariant()
     def it_is_slow_by_the_median_and_nothing_else(self) -> None:
         usual = self.one.first.usual
-        bound = SLOW * (usual or 0.0)
+        bound = max(SLOW * (usual or 0.0), AT_ONCE)
         hanging = sorted((self.now - sent for sent in self.under_way.values() if self.now - sent > bound), reverse=True)
         seen = [*list(self.samples)[len(hanging[:RECENT]) :], *hanging[:RECENT]]
         known = usual is not None and len(self.samples) == RECENT and self.now - self.heard <= STALE
