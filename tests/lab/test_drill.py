@@ -13,7 +13,7 @@ import pytest
 
 from router.errors import ConfigError
 from router.lab import Fault, Script, adrill, drill, named_scenarios
-from router.lab.script import Trouble, When, load_scripts
+from router.lab.script import Callers, Trouble, When, load_scripts
 from tests.lab.drilling import AIML, EMPIRIO, EVERYWHERE, MIXLAYER, PAIR, RUNWARE, drilled, one, routes, said, words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -411,3 +411,20 @@ def test_at_least_says_what_is_good_enough():
     assert (False, True) == (strict.ok, content.ok)
     assert ["safe", "safe"] == [strict.scenarios[0].verdict, content.scenarios[0].verdict]
     assert content.scenarios[0].findings
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [({"requests_per_minute": 5, "concurrency": 1}, 100), ({"concurrency": 1}, 8), ({"requests_per_minute": 5}, 30)],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value),
+)
+def test_whoever_waits_for_a_place_hears_before_the_deadline(limits, seconds):
+    """More callers than the account carries: each is answered, or told so in time, and no stream runs beyond it."""
+    file = {
+        "providers": {"mixlayer": {"limits": limits}},
+        **routes(MIXLAYER, policy={"deadline": seconds, "timeouts": {"first_token": seconds / 4}}),
+    }
+    result = one(file, Script("crowd", callers=Callers(count=40, every=1.0), expect=("answer", "error")))
+
+    assert ("pass", 40) == (result.verdict, result.callers["count"]), said(result)
+    assert 0 < result.callers["answered"] < 40

@@ -15,6 +15,7 @@ from router.lab.drills.stage import LATENCY
 from router.lab.script import provider_of
 
 if TYPE_CHECKING:
+    from providers.types import Attempt
     from router.config import CircuitSettings
     from router.lab.drills.play import Asked, Heard, Played
 
@@ -147,8 +148,15 @@ def _late_failover(played: Played) -> Iterator[str]:
     for failed, following in pairwise(attempts):
         seen.add(failed.deployment)
         gap = following.started - (failed.started + failed.duration)
-        if following.deployment not in seen and gap > AT_ONCE:
+        if following.deployment not in seen and gap > AT_ONCE and not _rests_too(failed, following, played):
             yield f"{following.deployment} was asked only {gap:.1f} s after {failed.deployment} had failed"
+
+
+def _rests_too(failed: Attempt, following: Attempt, played: Played) -> bool:
+    """Whether the failure was one of the account that both have."""
+    accounts = played.ground.accounts
+    same = accounts[provider_of(failed.deployment)] == accounts[provider_of(following.deployment)]
+    return same and failed.outcome == "RateLimited"
 
 
 def _not_back(played: Played) -> Iterator[str]:
@@ -193,7 +201,14 @@ def _known(message: Any, question: Any, played: Played) -> bool:
     content = message.get("content")
     if message.get("role") == "assistant":
         return any(said.content.startswith(str(content)) for said in played.ground.said.values())
-    return message.get("role") == question["role"] and (content == question["content"] or isinstance(content, list))
+    return message.get("role") == question["role"] and _text(content) == _text(question["content"])
+
+
+def _text(content: Any) -> str:
+    """The text of a message; pictures travel in many ways."""
+    if not isinstance(content, list):
+        return str(content)
+    return " ".join(str(part.get("text")) for part in content if isinstance(part, dict) and part.get("type") == "text")
 
 
 # -- what it cost -----------------------------------------------------------------------------------------------------
@@ -231,7 +246,7 @@ def _sums(played: Played) -> tuple[float | None, float | None]:
     answers = [heard.answer for heard in played.heard]
     lost = [one for one in played.asked if one.fault is not None and not one.fault.at_arrival]
     costs = [answer.cost.usd for answer in answers if answer is not None]
-    guessed = any(one.error is not None and one.cost.usd for heard in played.heard for one in heard.attempts)
+    guessed = any(one.outcome != "success" and one.cost.usd for heard in played.heard for one in heard.attempts)
     if lost or guessed or None in answers or None in costs:
         return None, None
     billed = math.fsum(invoice.usd for invoices in played.invoices.values() for invoice in invoices)

@@ -215,6 +215,8 @@ def _why_not(ground: Ground, script: Script) -> str:
     if not ground.order:
         why = "; ".join(f"{out.deployment}: {out.why}" for out in ground.plan.excluded)
         return f"no deployment may serve the request ({why})"
+    if lost := ground.lost:
+        return f"{ground.order[0]} cannot be asked for it: {lost}"
     concerned = script.cast(ground.order, ground.accounts).concerned
     if script.troubles and not concerned:
         meant = ", ".join(dict.fromkeys(who for one in script.troubles for who in one.who))

@@ -149,6 +149,7 @@ def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
 def _reading(heard: Heard, played: Played) -> Iterator[str]:
     """A stream reaches the caller while it is being said, unless the policy holds it."""
     unusual = any(one.fault is not None and one.fault.kind in _AT_ONCE for one in played.asked)
+    unusual = unusual or not all(one.generates for one in played.asked)  # who polls gets the answer in one piece
     if not played.script.callers.stream or heard.answer is None or heard.first is None or heard.last is None:
         return
     if unusual or played.ground.route.policy.hold is not None:

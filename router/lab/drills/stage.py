@@ -108,6 +108,13 @@ class Ground:
         setting = Setting(Health(Random(self.seed)), config.sampling)
         return make_plan(Request.of(self.request), route, setting, rng=Random(self.seed), streaming=True)
 
+    @property
+    def lost(self) -> str:
+        """What the scenario asks beside, and the first deployment cannot say; empty if there is nothing."""
+        changes = self.plan.candidates[0].call.changes
+        lost = (one for one in changes if one.param in self.asks and one.how in ("dropped", "inverted"))
+        return "; ".join(map(str, lost))
+
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The deployments in the order in which they are asked: the parts of the roles."""
