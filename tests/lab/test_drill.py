@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from router.errors import ConfigError
 from router.lab import Fault, Script, adrill, drill, named_scenarios
+from router.lab.drills import engine, play
 from router.lab.script import Callers, Trouble, When, load_scripts
 from tests.lab.drilling import AIML, EMPIRIO, EVERYWHERE, MIXLAYER, PAIR, RUNWARE, drilled, one, routes, said, words
 
@@ -310,8 +313,6 @@ def test_callers_may_ask_for_more():
 
 def test_no_key_and_no_environment_is_needed_or_read(monkeypatch):
     """Neither what stands in the file nor what the environment holds comes anywhere near an emulator."""
-    from router.lab.drills import engine, play
-
     monkeypatch.setenv("MIXLAYER_API_KEY", "canary-of-the-environment")
     file = {
         "providers": {
@@ -382,6 +383,23 @@ def test_the_same_seed_gives_the_same_report_to_the_byte(tmp_path):
 
     assert first == told(3, "2")
     assert json.loads(first)["scenarios"] != json.loads(told(4, "1"))["scenarios"]
+
+
+def test_what_is_rehearsed_is_not_in_the_log(caplog, monkeypatch):
+    """It has not happened; what happens elsewhere meanwhile is still told."""
+    ask = play.play
+
+    async def watched(ground: Any, script: Any) -> Any:
+        meanwhile = threading.Thread(target=lambda: logging.getLogger("router").warning("for real"))
+        meanwhile.start()
+        meanwhile.join()
+        return await ask(ground, script)
+
+    monkeypatch.setattr(engine, "play", watched)
+    drill(routes(), ["one-500", "cut"])
+
+    assert ["for real", "for real"] == [record.message for record in caplog.records]
+    assert not logging.getLogger("router").filters
 
 
 async def test_a_drill_can_be_called_where_a_loop_runs():

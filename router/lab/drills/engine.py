@@ -6,14 +6,18 @@ Knows the order of things, which scenarios apply to a route, and how a finding g
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from providers.errors import nearest
 from router.documents import Document, plain, read
+from router.events import log
 from router.lab.drills.judge import SLACK, VERDICTS, Word, judge
 from router.lab.drills.named import named_scenarios
 from router.lab.drills.play import play
@@ -227,10 +231,26 @@ def _why_not(ground: Ground, script: Script) -> str:
 def _run(main: Any, clock: Clock) -> Any:
     from router.lab.virtual import run_virtually
 
-    if clock == "virtual":
-        return run_virtually(main)
-    with asyncio.Runner() as runner:
-        return runner.run(main)
+    with _unlogged():
+        if clock == "virtual":
+            return run_virtually(main)
+        with asyncio.Runner() as runner:
+            return runner.run(main)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep what is rehearsed in this thread out of the log: it has not happened."""
+    here = threading.get_ident()
+
+    def happened(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(happened)
+    try:
+        yield
+    finally:
+        log.removeFilter(happened)
 
 
 def _load(document: Document) -> Loaded:
