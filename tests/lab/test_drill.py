@@ -365,6 +365,38 @@ def test_a_provider_of_ones_own_is_stood_in_for():
     assert {"pass"} == set(words(report).values()), str(report)
 
 
+def test_a_key_may_stand_in_any_header():
+    """The stand-in of a provider of one's own wants it where the file says that it is."""
+    file = {
+        "providers": {
+            "own": {
+                "protocol": "chat_completions",
+                "base_url": "https://own.example.com/v1",
+                "api_key": "k",
+                "auth": {"header": "api-key", "scheme": ""},
+            }
+        },
+        "models": {"m": {"deployments": [{"provider": "own", "model": "org/m"}]}},
+        **routes("own/m", MIXLAYER),
+    }
+    (result,) = drilled(file, "undisturbed").scenarios
+
+    assert ("pass", ["success"]) == (result.verdict, [attempt["outcome"] for attempt in result.attempts])
+
+
+def test_wrong_words_for_a_provider_are_found():
+    """It is well and refuses what it is sent: no scenario of trouble passes that over."""
+    file = {
+        "providers": {"empiriolabs": {"params": {"tools": {"to": "functions"}}}},
+        **routes(EMPIRIO, MIXLAYER, needs=["tools"]),
+    }
+    first, fallback = one(file, "undisturbed"), one({**file, **routes(MIXLAYER, EMPIRIO, needs=["tools"])}, "one-500")
+
+    assert "safe" == first.verdict
+    for result in (first, fallback):
+        assert f"{EMPIRIO} was well, and refused the request with 400: look at the words for it" in said(result)
+
+
 def test_the_same_seed_gives_the_same_report_to_the_byte(tmp_path):
     """In other processes too, whatever their hashes are; another seed is another chance."""
     code = (

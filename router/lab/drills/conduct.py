@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.lab.drills.play import Asked, Heard, Played
 
 Load = Literal["load", "conduct"]
+KEY = "lab-key-"  # how every key of the lab begins
 AT_ONCE = 0.5  # seconds within which another deployment is asked after a failure
 LIMITED = frozenset({"rate_limited"})
 REFUSED = frozenset({"content_policy"})  # what the request itself has caused
@@ -35,6 +36,7 @@ def conduct(played: Played) -> Iterator[tuple[Load, str]]:
     yield from (("conduct", message) for message in _late_failover(played))
     yield from (("conduct", message) for message in _not_back(played))
     yield from (("conduct", message) for message in _other_words(played))
+    yield from (("conduct", message) for message in _refused_for_nothing(played))
     yield from (("conduct", message) for message in _bill(played))
 
 
@@ -77,7 +79,8 @@ def _through_an_outage(played: Played) -> Iterator[str]:
     policy = played.ground.route.policy
     circuit, per = policy.circuit, policy.attempts_per_deployment
     again = per if policy.order == "here_first" else 1  # how often a probe that fails is asked again at once
-    well = [name for name in played.cast.order if name not in played.cast.concerned]
+    served = {attempt.deployment for one in played.heard for attempt in one.attempts if attempt.outcome == "success"}
+    well = [name for name in played.cast.order if name in served and name not in played.cast.concerned]
     for name in played.cast.concerned if well else ():
         down = [one for one in played.requests(name) if kind_of(one) in DOWN]
         if len(down) < 2:
@@ -126,8 +129,10 @@ def _asked_wait(asked: Asked) -> float | None:
         return None
 
 
-def _key(asked: Asked) -> Any:
-    return asked.received.headers.get("Authorization")
+def _key(asked: Asked) -> str:
+    """The key of the lab that a request came with, in whichever header."""
+    values = asked.received.headers.values()
+    return next((value[value.index(KEY) :] for value in values if KEY in value), "")
 
 
 def _refused_again(played: Played) -> Iterator[str]:
@@ -188,9 +193,8 @@ def _other_words(played: Played) -> Iterator[str]:
         strange = [message for message in messages if not _known(message, question, played)]
         if strange:
             yield f"{one.deployment} was asked something that the caller had not said: {str(strange[0])[:80]}"
-        key = str(_key(one) or "")
-        provider = provider_of(one.deployment)
-        if "lab-key-" in key and not key.endswith(f"-of-{provider}"):
+        key = _key(one)
+        if key and not key.endswith(f"-of-{provider_of(one.deployment)}"):
             yield f"{one.deployment} was asked with the key of another provider"
 
 
@@ -209,6 +213,23 @@ def _text(content: Any) -> str:
     if not isinstance(content, list):
         return str(content)
     return " ".join(str(part.get("text")) for part in content if isinstance(part, dict) and part.get("type") == "text")
+
+
+def _refused_for_nothing(played: Played) -> Iterator[str]:
+    """A provider that nothing is wrong with takes what it is sent; if not, the words for it are wrong."""
+    seen: set[str] = set()
+    for one in played.asked:
+        task = _task(one)
+        again = task in seen  # the first copy was taken: that is what the refusal says
+        seen |= {task} if task else set()
+        status = one.received.status or 200
+        if one.fault is None and one.generates and 400 <= status < 500 and not again:
+            yield f"{one.deployment} was well, and refused the request with {status}: look at the words for it"
+
+
+def _task(asked: Asked) -> str:
+    body = asked.received.body
+    return str(body[0].get("taskUUID")) if isinstance(body, list) and body and isinstance(body[0], dict) else ""
 
 
 # -- what it cost -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from router.lab.answers import Answer
 from router.lab.emulate import in_memory
-from router.lab.emulators import EMULATORS, Emulator, Model
+from router.lab.emulators import EMULATORS, Emulator, Model, OpenAICompatible
 from router.lab.redirect import redirect
 
 if TYPE_CHECKING:
@@ -169,7 +169,10 @@ def emulators_for(ground: Ground) -> dict[str, Emulator]:
             if kind is None:
                 message = f"no emulator speaks {one.endpoint.protocol}, the protocol of {name}"
                 raise Unplayable(message)
-            made[name] = kind(models=_sold(ground, name), latency=LATENCY, token_delay=TOKEN_DELAY)  # type: ignore[call-arg]  # every one of them takes models
+            switches: dict[str, Any] = {"models": _sold(ground, name), "latency": LATENCY, "token_delay": TOKEN_DELAY}
+            if issubclass(kind, OpenAICompatible):
+                switches["auth"] = (one.endpoint.auth.header, one.endpoint.auth.scheme)
+            made[name] = kind(**switches)
         said = ground.said[one.name]
         made[name].reply(Answer(said.content, said.reasoning), when=_asks_for(made[name], one.endpoint.wire_model))
     return made
