@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from providers.errors import nearest
 from router.documents import Document, plain, read
 from router.events import log
-from router.lab.drills.judge import SLACK, VERDICTS, Word, judge
+from router.lab.drills.judge import SLACK, VERDICTS, Flaw, Word, judge
 from router.lab.drills.named import named_scenarios
 from router.lab.drills.play import play
 from router.lab.drills.report import Finding, Report, Result, result_of
@@ -175,15 +175,15 @@ class _Drill:
             played = _run(play(ground, script), self.clock)
         except Unplayable as error:
             return Result(script.name, name, "skipped", script.says, skipped=str(error))
-        verdict, faults = judge(played)
+        verdict, flaws = judge(played)
         if script.troubles and not played.met and verdict != "fail":
             asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked)) or "nobody"
             why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
             return Result(script.name, name, "skipped", script.says, skipped=why)
-        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in faults])
+        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in flaws])
 
-    def _finding(self, fault: Any, verdict: Word, script: Script, route: str) -> Finding:
-        cause = fault.cause
+    def _finding(self, flaw: Flaw, verdict: Word, script: Script, route: str) -> Finding:
+        cause = flaw.cause
         return Finding(
             severity="error" if verdict == "fail" else "warning",
             message=cause.message,
