@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -20,7 +21,6 @@ from router.lab.script import Callers, Trouble, When, load_scripts
 from tests.lab.drilling import AIML, EMPIRIO, EVERYWHERE, MIXLAYER, PAIR, RUNWARE, drilled, one, routes, said, words
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 BROKEN_STREAMS = ("cut", "stall", "malformed", "error-event")
 
 
@@ -43,14 +43,12 @@ def test_the_sixteen_and_those_of_the_providers_are_there_by_name():
     assert all(script.says and script.name == name for name, script in named.items())
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_passes_every_scenario(path):
-    """Every route; what is skipped says why."""
-    report = drill(path)
+def test_all_scenarios_take_no_time_to_speak_of():
+    """On the longest of the examples, which tests/cli/test_broken_examples_drill.py holds to their verdicts."""
+    began = process_time()
+    drill(ROOT / "examples" / "routes.yaml")
 
-    assert set() == {result.verdict for result in report.scenarios} - {"pass", "skipped"}, str(report)
-    assert {"duplicate-task"} >= {result.name for result in report.scenarios if result.verdict == "skipped"}
-    assert all(result.skipped for result in report.scenarios if result.verdict == "skipped")
+    assert process_time() - began < 10  # of the 20 seconds that two cores may take for all of them
 
 
 def test_two_providers_of_one_model_pass_everything():
