@@ -58,7 +58,7 @@ class Delivery:
         self._shell, self._run, self._step = shell, run, step
         self._candidate = candidate = run.candidate(step)
         self.call = call or run.call(candidate)
-        self._began = run.elapsed
+        self._began = self._opened = run.elapsed  # the exchange may be opened later: a place was waited for
         self._ticket = shell.health.began(
             candidate.target,
             run.now,
@@ -93,7 +93,7 @@ class Delivery:
         self.pending += chunks
         if not self.said_something and any(chunk.says_something for chunk in chunks):
             self.said_something = True
-            exchange.extend(self._run.plan.policy.deadline - self._began)
+            exchange.extend(self._run.plan.policy.deadline - self._opened)
             self._shell.health.spoke(self._ticket, self._run.now, nothing_left(exchange.headers))
             if self._run.plan.policy.hedge is not None:
                 silent = self._run.elapsed - self._began
@@ -123,6 +123,7 @@ class Delivery:
         now = self._sent = self._run.now
         self._shell.health.sent(self._ticket, now, streaming=self.call.streaming)
         waited = now - self._ticket.began
+        self._opened = self._began + waited
         self._exchange = Exchange(
             self.call,
             transport,
@@ -130,6 +131,11 @@ class Delivery:
             limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
         return self._exchange
+
+    @property
+    def _left(self) -> float:
+        """Seconds that the attempt may still take: what it has waited for a place is gone."""
+        return self._step.limit - (self._run.elapsed - self._began)
 
     async def _queue(self, slots: Slots) -> None:
         """Wait until fewer calls are under way than the account or the deployment carries."""
@@ -140,11 +146,11 @@ class Delivery:
                 turn.set_result(None)
 
         expected = slots.wait()
-        waiter = slots.join(wake) if expected + slots.held < self._step.limit else None  # the call takes its time too
+        waiter = slots.join(wake) if expected + slots.held < self._left else None  # the call takes its time too
         if waiter is None:
             raise self._no_place(max(expected, 1.0))
         try:
-            async with asyncio.timeout(self._step.limit - (self._run.elapsed - self._began)):
+            async with asyncio.timeout(self._left):
                 await turn
         except TimeoutError:
             slots.leave(waiter)
@@ -160,7 +166,7 @@ class Delivery:
         wait = place.at - now
         if wait <= 0:
             return
-        if wait >= self._step.limit:
+        if wait >= self._left:
             account.give_back(place)
             raise self._no_place(wait)
         try:

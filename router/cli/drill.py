@@ -158,6 +158,8 @@ def _show(out: Console, report: Report) -> None:
                 styled(one.verdict, _COLOURS[one.verdict]), one.name, clean(one.says), _first(one), _requests(one)
             )
         out.print(made)
+        for why, names in _skipped(results).items():
+            out.print(styled(f"skipped: {clean(why)}  [{', '.join(names)}]", "dim"), soft_wrap=True)
         out.print()
     for finding in _together(report.findings):
         _tell(out, finding)
@@ -170,15 +172,22 @@ def _first(result: Result) -> str:
 
 
 def _requests(result: Result) -> str:
-    """Who was asked, and how often; of what was skipped, why."""
-    if result.verdict == "skipped":
-        return clean(result.skipped)
+    """Who was asked, and how often."""
     providers = [name.partition("/")[0] for name in result.providers]
     told = []
     for name, provider in zip(result.providers, providers, strict=True):
         if count := result.providers[name]["requests"]:
             told.append(f"{provider if providers.count(provider) == 1 else name} {count}")
     return clean(", ".join(told))
+
+
+def _skipped(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Why scenarios were skipped, and which."""
+    found: dict[str, list[str]] = {}
+    for one in results:
+        if one.verdict == "skipped":
+            found.setdefault(one.skipped, []).append(one.name)
+    return found
 
 
 def _together(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:

@@ -1,4 +1,4 @@
-"""Failover testing: emulators of the providers and the faults that they can have."""
+"""Failover testing: emulators of the providers, the faults that they can have, and drills of your own routes file."""
 
 from router.lab.answers import Answer, ToolCall
 from router.lab.assertions import assert_no_silent_changes

@@ -424,6 +424,33 @@ async def test_a_lost_response_was_worked_on_and_billed():
     assert 1 == len(emulator.invoices)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_task_that_arrives_twice_is_taken_once(stream):
+    """The second copy is told that the name is taken; what the first one said can be polled for, and is billed once."""
+    async with emulate("runware") as emulator:
+        emulator.fail(Fault.duplicate_task)
+        copy = await ask(emulator, stream=stream, taskUUID=uuid(1))
+        polled = await send(emulator, [{"taskType": "getResponse", "taskUUID": uuid(1)}])
+
+    assert (400, "conflictTaskUUID") == (copy.status, error_in(copy)["code"])
+    assert "You said: 17 * 23?" == polled.json["data"][0]["text"]
+    assert 1 == len(emulator.invoices)
+
+
+@every
+async def test_usage_may_come_late(name):
+    """After everything else, by as long as was said; nothing is lost."""
+    async with emulate(name) as emulator:
+        emulator.fail(Fault.late_usage(0.1))
+        began = asyncio.get_running_loop().time()
+        late = await ask(emulator, stream=True)
+        took = asyncio.get_running_loop().time() - began
+        usual = await ask(emulator, stream=True)
+
+    assert took >= 0.1
+    assert len(late.events) == len(usual.events)
+
+
 async def test_shaping_faults_leave_polls_alone():
     """A poll makes no answer; a status hits it like any other request."""
     async with emulate("runware") as emulator:

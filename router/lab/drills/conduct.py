@@ -15,10 +15,12 @@ from router.lab.drills.stage import LATENCY
 from router.lab.script import provider_of
 
 if TYPE_CHECKING:
+    from providers.types import Attempt
     from router.config import CircuitSettings
     from router.lab.drills.play import Asked, Heard, Played
 
 Load = Literal["load", "conduct"]
+KEY = "lab-key-"  # how every key of the lab begins
 AT_ONCE = 0.5  # seconds within which another deployment is asked after a failure
 LIMITED = frozenset({"rate_limited"})
 REFUSED = frozenset({"content_policy"})  # what the request itself has caused
@@ -34,6 +36,7 @@ def conduct(played: Played) -> Iterator[tuple[Load, str]]:
     yield from (("conduct", message) for message in _late_failover(played))
     yield from (("conduct", message) for message in _not_back(played))
     yield from (("conduct", message) for message in _other_words(played))
+    yield from (("conduct", message) for message in _refused_for_nothing(played))
     yield from (("conduct", message) for message in _bill(played))
 
 
@@ -76,7 +79,8 @@ def _through_an_outage(played: Played) -> Iterator[str]:
     policy = played.ground.route.policy
     circuit, per = policy.circuit, policy.attempts_per_deployment
     again = per if policy.order == "here_first" else 1  # how often a probe that fails is asked again at once
-    well = [name for name in played.cast.order if name not in played.cast.concerned]
+    served = {attempt.deployment for one in played.heard for attempt in one.attempts if attempt.outcome == "success"}
+    well = [name for name in played.cast.order if name in served and name not in played.cast.concerned]
     for name in played.cast.concerned if well else ():
         down = [one for one in played.requests(name) if kind_of(one) in DOWN]
         if len(down) < 2:
@@ -125,8 +129,10 @@ def _asked_wait(asked: Asked) -> float | None:
         return None
 
 
-def _key(asked: Asked) -> Any:
-    return asked.received.headers.get("Authorization")
+def _key(asked: Asked) -> str:
+    """The key of the lab that a request came with, in whichever header."""
+    values = asked.received.headers.values()
+    return next((value[value.index(KEY) :] for value in values if KEY in value), "")
 
 
 def _refused_again(played: Played) -> Iterator[str]:
@@ -147,8 +153,15 @@ def _late_failover(played: Played) -> Iterator[str]:
     for failed, following in pairwise(attempts):
         seen.add(failed.deployment)
         gap = following.started - (failed.started + failed.duration)
-        if following.deployment not in seen and gap > AT_ONCE:
+        if following.deployment not in seen and gap > AT_ONCE and not _rests_too(failed, following, played):
             yield f"{following.deployment} was asked only {gap:.1f} s after {failed.deployment} had failed"
+
+
+def _rests_too(failed: Attempt, following: Attempt, played: Played) -> bool:
+    """Whether the failure was one of the account that both have."""
+    accounts = played.ground.accounts
+    same = accounts[provider_of(failed.deployment)] == accounts[provider_of(following.deployment)]
+    return same and failed.outcome == "RateLimited"
 
 
 def _not_back(played: Played) -> Iterator[str]:
@@ -180,9 +193,8 @@ def _other_words(played: Played) -> Iterator[str]:
         strange = [message for message in messages if not _known(message, question, played)]
         if strange:
             yield f"{one.deployment} was asked something that the caller had not said: {str(strange[0])[:80]}"
-        key = str(_key(one) or "")
-        provider = provider_of(one.deployment)
-        if "lab-key-" in key and not key.endswith(f"-of-{provider}"):
+        key = _key(one)
+        if key and not key.endswith(f"-of-{provider_of(one.deployment)}"):
             yield f"{one.deployment} was asked with the key of another provider"
 
 
@@ -193,7 +205,31 @@ def _known(message: Any, question: Any, played: Played) -> bool:
     content = message.get("content")
     if message.get("role") == "assistant":
         return any(said.content.startswith(str(content)) for said in played.ground.said.values())
-    return message.get("role") == question["role"] and (content == question["content"] or isinstance(content, list))
+    return message.get("role") == question["role"] and _text(content) == _text(question["content"])
+
+
+def _text(content: Any) -> str:
+    """The text of a message; pictures travel in many ways."""
+    if not isinstance(content, list):
+        return str(content)
+    return " ".join(str(part.get("text")) for part in content if isinstance(part, dict) and part.get("type") == "text")
+
+
+def _refused_for_nothing(played: Played) -> Iterator[str]:
+    """A provider that nothing is wrong with takes what it is sent; if not, the words for it are wrong."""
+    seen: set[str] = set()
+    for one in played.asked:
+        task = _task(one)
+        again = task in seen  # the first copy was taken: that is what the refusal says
+        seen |= {task} if task else set()
+        status = one.received.status or 200
+        if one.fault is None and one.generates and 400 <= status < 500 and not again:
+            yield f"{one.deployment} was well, and refused the request with {status}: look at the words for it"
+
+
+def _task(asked: Asked) -> str:
+    body = asked.received.body
+    return str(body[0].get("taskUUID")) if isinstance(body, list) and body and isinstance(body[0], dict) else ""
 
 
 # -- what it cost -----------------------------------------------------------------------------------------------------
@@ -231,7 +267,7 @@ def _sums(played: Played) -> tuple[float | None, float | None]:
     answers = [heard.answer for heard in played.heard]
     lost = [one for one in played.asked if one.fault is not None and not one.fault.at_arrival]
     costs = [answer.cost.usd for answer in answers if answer is not None]
-    guessed = any(one.error is not None and one.cost.usd for heard in played.heard for one in heard.attempts)
+    guessed = any(one.outcome != "success" and one.cost.usd for heard in played.heard for one in heard.attempts)
     if lost or guessed or None in answers or None in costs:
         return None, None
     billed = math.fsum(invoice.usd for invoices in played.invoices.values() for invoice in invoices)

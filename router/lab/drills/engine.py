@@ -6,15 +6,19 @@ Knows the order of things, which scenarios apply to a route, and how a finding g
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from providers.errors import nearest
 from router.documents import Document, plain, read
-from router.lab.drills.judge import SLACK, VERDICTS, Word, judge
+from router.events import log
+from router.lab.drills.judge import SLACK, VERDICTS, Flaw, Word, judge
 from router.lab.drills.named import named_scenarios
 from router.lab.drills.play import play
 from router.lab.drills.report import Finding, Report, Result, result_of
@@ -171,15 +175,15 @@ class _Drill:
             played = _run(play(ground, script), self.clock)
         except Unplayable as error:
             return Result(script.name, name, "skipped", script.says, skipped=str(error))
-        verdict, faults = judge(played)
+        verdict, flaws = judge(played)
         if script.troubles and not played.met and verdict != "fail":
             asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked)) or "nobody"
             why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
             return Result(script.name, name, "skipped", script.says, skipped=why)
-        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in faults])
+        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in flaws])
 
-    def _finding(self, fault: Any, verdict: Word, script: Script, route: str) -> Finding:
-        cause = fault.cause
+    def _finding(self, flaw: Flaw, verdict: Word, script: Script, route: str) -> Finding:
+        cause = flaw.cause
         return Finding(
             severity="error" if verdict == "fail" else "warning",
             message=cause.message,
@@ -215,6 +219,8 @@ def _why_not(ground: Ground, script: Script) -> str:
     if not ground.order:
         why = "; ".join(f"{out.deployment}: {out.why}" for out in ground.plan.excluded)
         return f"no deployment may serve the request ({why})"
+    if lost := ground.lost:
+        return f"{ground.order[0]} cannot be asked for it: {lost}"
     concerned = script.cast(ground.order, ground.accounts).concerned
     if script.troubles and not concerned:
         meant = ", ".join(dict.fromkeys(who for one in script.troubles for who in one.who))
@@ -225,10 +231,26 @@ def _why_not(ground: Ground, script: Script) -> str:
 def _run(main: Any, clock: Clock) -> Any:
     from router.lab.virtual import run_virtually
 
-    if clock == "virtual":
-        return run_virtually(main)
-    with asyncio.Runner() as runner:
-        return runner.run(main)
+    with _unlogged():
+        if clock == "virtual":
+            return run_virtually(main)
+        with asyncio.Runner() as runner:
+            return runner.run(main)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep what is rehearsed in this thread out of the log: it has not happened."""
+    here = threading.get_ident()
+
+    def happened(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(happened)
+    try:
+        yield
+    finally:
+        log.removeFilter(happened)
 
 
 def _load(document: Document) -> Loaded:

@@ -30,39 +30,39 @@ SLACK = {"virtual": 0.5, "real": 2.0}  # seconds that a limit may be passed by
 READING = 0.5  # of the time that the tokens took to leave the provider, which the caller must have been reading
 
 
-class Fault(NamedTuple):
+class Flaw(NamedTuple):
     """Something that was not as it should be: whether it misleads, overloads, fails to serve, or is wrong conduct."""
 
     kind: Kind
     cause: Cause
 
 
-def judge(played: Played) -> tuple[Word, tuple[Fault, ...]]:
+def judge(played: Played) -> tuple[Word, tuple[Flaw, ...]]:
     """The verdict on what was played, and why it is no better."""
-    found = tuple(_distinct(_faults(played)))
+    found = tuple(_distinct(_flaws(played)))
     kinds = {one.kind for one in found}
     if kinds & {"truth", "load"}:
         return "fail", found
     return ("safe" if "served" in kinds else "partial" if kinds else "pass"), found
 
 
-def _distinct(faults: Iterator[Fault]) -> Iterator[Fault]:
+def _distinct(flaws: Iterator[Flaw]) -> Iterator[Flaw]:
     """Each only once, however many callers met it."""
     seen: set[tuple[Kind, str]] = set()
-    for one in faults:
+    for one in flaws:
         if (key := (one.kind, one.cause.message)) not in seen:
             seen.add(key)
             yield one
 
 
-def _faults(played: Played) -> Iterator[Fault]:
+def _flaws(played: Played) -> Iterator[Flaw]:
     for heard in played.heard:
-        yield from (Fault("truth", Cause(message)) for message in _truth(heard, played))
+        yield from (Flaw("truth", Cause(message)) for message in _truth(heard, played))
     yield from _served(played)
     for kind, message in conduct(played):
-        yield Fault(kind, Cause(message))
+        yield Flaw(kind, Cause(message))
     if len(played.heard) == 1:
-        yield from (Fault("conduct", Cause(message)) for message in _reading(played.heard[0], played))
+        yield from (Flaw("conduct", Cause(message)) for message in _reading(played.heard[0], played))
 
 
 # -- the truth --------------------------------------------------------------------------------------------------------
@@ -121,19 +121,19 @@ def _honest(heard: Heard, played: Played) -> Iterator[str]:
 # -- served -----------------------------------------------------------------------------------------------------------
 
 
-def _served(played: Played) -> Iterator[Fault]:
+def _served(played: Played) -> Iterator[Flaw]:
     expected = played.script.expect
     lost = [heard for heard in played.heard if not _as_expected(heard, expected)]
     told: dict[str, tuple[Cause, int]] = {}
     for heard in lost:
         if heard.error is None:
-            yield Fault("conduct", Cause(f"{' or '.join(expected)} was to come of it, and an answer came"))
+            yield Flaw("conduct", Cause(f"{' or '.join(expected)} was to come of it, and an answer came"))
             continue
         cause = cause_of(heard, played)
         told[cause.message] = (cause, told.get(cause.message, (cause, 0))[1] + 1)
     for cause, count in told.values():
         many = f"{count} of {len(played.heard)} callers got no answer: " if len(played.heard) > 1 else ""
-        yield Fault("served", cause._replace(message=many + cause.message))
+        yield Flaw("served", cause._replace(message=many + cause.message))
 
 
 def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
@@ -149,6 +149,7 @@ def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
 def _reading(heard: Heard, played: Played) -> Iterator[str]:
     """A stream reaches the caller while it is being said, unless the policy holds it."""
     unusual = any(one.fault is not None and one.fault.kind in _AT_ONCE for one in played.asked)
+    unusual = unusual or not all(one.generates for one in played.asked)  # who polls gets the answer in one piece
     if not played.script.callers.stream or heard.answer is None or heard.first is None or heard.last is None:
         return
     if unusual or played.ground.route.policy.hold is not None:

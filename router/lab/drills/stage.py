@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from router.lab.answers import Answer
 from router.lab.emulate import in_memory
-from router.lab.emulators import EMULATORS, Emulator, Model
+from router.lab.emulators import EMULATORS, Emulator, Model, OpenAICompatible
 from router.lab.redirect import redirect
 
 if TYPE_CHECKING:
@@ -108,6 +108,13 @@ class Ground:
         setting = Setting(Health(Random(self.seed)), config.sampling)
         return make_plan(Request.of(self.request), route, setting, rng=Random(self.seed), streaming=True)
 
+    @property
+    def lost(self) -> str:
+        """What the scenario asks beside, and the first deployment cannot say; empty if there is nothing."""
+        changes = self.plan.candidates[0].call.changes
+        lost = (one for one in changes if one.param in self.asks and one.how in ("dropped", "inverted"))
+        return "; ".join(map(str, lost))
+
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The deployments in the order in which they are asked: the parts of the roles."""
@@ -162,7 +169,10 @@ def emulators_for(ground: Ground) -> dict[str, Emulator]:
             if kind is None:
                 message = f"no emulator speaks {one.endpoint.protocol}, the protocol of {name}"
                 raise Unplayable(message)
-            made[name] = kind(models=_sold(ground, name), latency=LATENCY, token_delay=TOKEN_DELAY)  # type: ignore[call-arg]  # every one of them takes models
+            switches: dict[str, Any] = {"models": _sold(ground, name), "latency": LATENCY, "token_delay": TOKEN_DELAY}
+            if issubclass(kind, OpenAICompatible):
+                switches["auth"] = (one.endpoint.auth.header, one.endpoint.auth.scheme)
+            made[name] = kind(**switches)
         said = ground.said[one.name]
         made[name].reply(Answer(said.content, said.reasoning), when=_asks_for(made[name], one.endpoint.wire_model))
     return made

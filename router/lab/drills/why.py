@@ -108,20 +108,20 @@ def _always(deployment: str, played: Played) -> bool:
 
 def _too_late(heard: Heard, played: Played) -> Cause:
     policy = played.ground.route.policy
+    passed = f"the deadline of {policy.deadline:g} s passed"
     longest = max(heard.attempts, key=lambda attempt: attempt.duration, default=None)
-    if longest is None:
-        return Cause(f"the deadline of {policy.deadline:g} s passed", _policy_path(played, "deadline"), "raise it")
-    message = (
-        f"the deadline of {policy.deadline:g} s passed; {longest.duration:.1f} s of it went to {longest.deployment}"
+    rested = sum(attempt.delay for attempt in heard.attempts)
+    if longest is None or rested > longest.duration:
+        fix = "raise it, or add a deployment"
+        return Cause(f"{passed}; {rested:.1f} s of it went by waiting", _policy_path(played, "deadline"), fix)
+    message, limit = (
+        f"{passed}; {longest.duration:.1f} s of it went to {longest.deployment}",
+        policy.timeouts.first_token,
     )
-    name, limit = _silence(played)
-    fix = f"lower timeouts.{name} ({limit:g} s), or raise the deadline" if limit else f"set timeouts.{name}"
-    return Cause(message, _policy_path(played, "timeouts", name), fix, longest.deployment)
-
-
-def _silence(played: Played) -> tuple[str, float | None]:
-    timeouts = played.ground.route.policy.timeouts
-    return "first_token", timeouts.first_token
+    if limit is not None and limit <= longest.duration:
+        return Cause(message, _policy_path(played, "deadline"), "raise it", longest.deployment)
+    fix = f"lower it to leave time for others, or raise the deadline ({policy.deadline:g} s)"
+    return Cause(message, _policy_path(played, "timeouts", "first_token"), fix, longest.deployment)
 
 
 def _interrupted(error: object, heard: Heard, played: Played) -> Cause:

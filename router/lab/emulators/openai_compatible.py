@@ -95,18 +95,26 @@ class OpenAICompatible(ChatEmulator):
         price: tuple[float, float] = (0.0, 0.0),
         context: int = 1_000_000,
         details: bool = True,
+        auth: tuple[str, str] = ("Authorization", "Bearer"),
         **common: Any,
     ) -> None:
         """Make one; without *models* it serves any name at *price* (dollars per million tokens in and out).
 
         *reasoning*: the field that holds it; "both" as an interim vLLM did, "think" inline in content, "none" a model
-        that does not think. *details*: whether usage has its details.
+        that does not think. *details*: whether usage has its details. *auth*: the header of the key, and the word before
+        it, empty for none.
         """
         super().__init__(unknown_fields=unknown_fields, **common)
         self._reasoning = reasoning
         self._default_thinking = default_thinking
         self._any = Model(*price, context=context)
         self._details = details
+        self._auth = auth
+
+    def key_of(self, received: Received) -> str:
+        header, scheme = self._auth
+        word, _, key = str(received.headers.get(header, "")).rpartition(" ")
+        return key if word.lower() == scheme.lower() else ""
 
     def model_of(self, name: str) -> Model | None:
         return self.models.get(name) if self.models else self._any
