@@ -63,7 +63,7 @@ def demo(*, as_json: bool) -> None:
 async def _play(*, as_json: bool) -> dict[str, Any]:
     from router import Router
     from router.cli.scene import Scene
-    from router.cli.selling import switches
+    from router.lab.selling import switches
     from router.lab import emulate_all
     from router.lab.emulators import PROVIDERS
 

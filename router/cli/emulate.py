@@ -55,7 +55,7 @@ def emulate(
 
     NAMES are among mixlayer, runware, empiriolabs, aiml and openai; by default the first four.
     """
-    from router.cli.selling import switches
+    from router.lab.selling import switches
     from router.lab.emulators import EMULATORS, PROVIDERS
 
     names = tuple(dict.fromkeys(names)) or PROVIDERS

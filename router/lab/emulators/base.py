@@ -11,8 +11,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from aiohttp import web
 
@@ -20,8 +21,10 @@ from router.lab.answers import Answer
 from router.lab.emulators import sending
 from router.lab.emulators.playback import Outcome, Stream, Whole
 from router.lab.emulators.record import Headers, Invoice, Received, Script
+from router.lab.emulators.replaying import Again, Replay
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
+from router.lab.recording import Recording, RecordingError, read_recording
 
 
 class Emulator(ABC):
@@ -53,6 +56,7 @@ class Emulator(ABC):
         self._max_body = max_body
         self._answers: Script[tuple[Answer, ...]] = Script()
         self._faults: Script[Fault] = Script()
+        self._replay: Replay | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._host, self._port = "127.0.0.1", 0
@@ -86,10 +90,36 @@ class Emulator(ABC):
         """Forget the faults."""
         self._faults.clear()
 
+    def replay(
+        self,
+        recording: Recording | str | Path,
+        *,
+        provider: str | None = None,
+        pace: float = 1.0,
+        otherwise: Literal["refuse", "generate"] = "refuse",
+    ) -> None:
+        """Answer from *recording* (a file, or what `read_recording` has read of it) what was asked there.
+
+        *provider*: whose exchanges; by default this emulator's name. *pace*: 1 for the recorded times, 0.5 for twice as
+        fast, 0 for at once. *otherwise*: whether a request that was not recorded is refused, with the nearest recorded
+        one and what differs, or answered as if there were no recording. Recorded answers are on nobody's invoice.
+
+        Raises:
+            RecordingError: the file cannot be read, or nothing in it went to *provider*.
+        """
+        recording = recording if isinstance(recording, Recording) else read_recording(recording)
+        name = self.name if provider is None else provider
+        exchanges = recording.of(name)
+        if not exchanges:
+            message = f"{recording.name}: nothing in it went to {name!r}; it has {', '.join(recording.providers) or 'nothing'}"
+            raise RecordingError(message)
+        self._replay = Replay(recording, exchanges, pace=pace, generates=otherwise == "generate")
+
     def forget(self) -> None:
-        """Forget faults, answers, requests and invoices."""
+        """Forget faults, answers, a recording, requests and invoices."""
         self._faults.clear()
         self._answers.clear()
+        self._replay = None
         self.requests.clear()
         self.invoices.clear()
 
@@ -179,15 +209,45 @@ class Emulator(ABC):
             return await self._send(request, received, self.in_words("too_large", received), None)
         if not self.is_inference(received):
             return await self._send(request, received, self.other(received), None)
-        streaming, generates = self.wants_stream(received), self.generates(received)
-        entry = self._faults.take(received, lambda fault: fault.fits(streaming=streaming, generates=generates))
+        again = self._replay.find(received) if self._replay is not None else None
+        entry = self._faults.take(received, lambda fault: self._fits(fault, received, again))
         if entry is not None and entry.item.at_arrival:
             return await self._fail_at_arrival(request, received, entry.item)
-        outcome = self._over_limit(received) or self.answer(received, entry.item if entry else None)
+        if again is not None:
+            return await self._send_again(request, received, again, entry.item if entry else None)
+        outcome = (
+            self._over_limit(received)
+            or self._not_recorded(received)
+            or self.answer(received, entry.item if entry else None)
+        )
         if entry is not None and isinstance(outcome, Whole) and outcome.refused:
             self._faults.give_back(entry)
             entry = None
         return await self._send(request, received, outcome, entry.item if entry else None)
+
+    def _fits(self, fault: Fault, received: Received, again: Again | None) -> bool:
+        fits = fault.fits(streaming=self.wants_stream(received), generates=self.generates(received))
+        return fits and (again is None or again.suits(fault))
+
+    def _not_recorded(self, received: Received) -> Whole | None:
+        if self._replay is None or self._replay.generates:
+            return None
+        problem = Problem(400, self._replay.why_not(received), code="not_recorded")
+        return replace(self.envelope(problem, received), refused=True)
+
+    async def _send_again(
+        self, request: web.Request, received: Received, again: Again, fault: Fault | None
+    ) -> web.StreamResponse:
+        """Send what was recorded, at the recorded pace; a *fault* works on the same answer as it would be made today."""
+        received.replayed = again.line
+        await _sleep(again.after)
+        if again.fault is not None:
+            return await sending.disturb(request, again.fault)
+        if fault is not None and again.shaped is not None:
+            return await self._send(request, received, again.shaped, fault)
+        assert again.raw is not None  # noqa: S101  # an exchange has an answer or a fault
+        received.status = again.raw.status
+        return await sending.send_raw(request, again.raw)
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
