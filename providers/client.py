@@ -160,7 +160,8 @@ class Exchange:
             body = await self._refusal(response)
             if self._secret:  # before anything is cut: half a key is a key too
                 body = body.replace(self._secret.encode(), b"***")
-            return await self._later(self.reader.refused(response.status, body, received(response.headers)))
+            dated = received(response.headers, self._transport.clock())
+            return await self._later(self.reader.refused(response.status, body, dated))
         first = await self._first_bytes(response)
         if _is_stream(response.content_type, first):
             return self._events(first)

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from email.utils import formatdate
 from functools import partial
 from io import BytesIO
+from math import inf
 from types import TracebackType
-from typing import Self
-from weakref import WeakSet
+from typing import Self, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
@@ -39,8 +43,14 @@ LARGE = 2**20  # bytes from which aiohttp wants a body as a file, to send it in 
 DEAD = 0.05  # seconds in which a connection shows that it had been closed before; later, the provider has worked on it
 INTERIM = 100  # responses of the kind 1xx that may come before an answer (reliability.md, row B6)
 DRAIN = 0.1  # seconds a finished stream may take to close, so that its connection is used again (as openai-python)
+KEPT = 15.0  # seconds that an idle connection is kept: aiohttp's own
 _LOCAL = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None, ceil_threshold=1e9)
+
+CreateConnection = Callable[
+    [Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]
+]
+"""As an event loop's `create_connection`: from a protocol's factory, a host and a port; raises OSError as it does."""
 
 # What aiohttp raises. RuntimeError: a connection that was closed between two of its own steps.
 _RAISED = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
@@ -128,14 +138,14 @@ class _Protocol(ResponseHandler):
         super().feed_data(data, size)
 
 
-class _Connector(aiohttp.TCPConnector):
+class _Pool(aiohttp.BaseConnector):
     """A pool that hands out no connection on which something has arrived while nobody had asked.
 
     A second response stuffed behind the first would otherwise be the answer to somebody else's question. It also says
     whether a connection had been used before.
     """
 
-    def __init__(self, *, limit: int, keepalive_timeout: float) -> None:
+    def __init__(self, *, limit: int, keepalive_timeout: float | None) -> None:
         super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
         self._factory: partial[_Protocol] = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # is one
         self._used: WeakSet[object] = WeakSet()
@@ -157,13 +167,75 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-class Transport:
-    """Connections to one provider. Must be closed; made on first use, in the event loop that uses it."""
+class _SocketPool(_Pool, aiohttp.TCPConnector):
+    """Connections over sockets."""
 
-    def __init__(self, *, user_agent: str = "provider-router") -> None:
+
+class _OwnPool(_Pool):
+    """Connections that somebody else makes. They grow old by the loop's clock; aiohttp's pool goes by the machine's."""
+
+    def __init__(self, create_connection: CreateConnection, *, limit: int, keepalive_timeout: float) -> None:
+        super().__init__(limit=limit, keepalive_timeout=None)
+        self._create, self._kept = create_connection, keepalive_timeout
+        self._idle_since: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the signature is aiohttp's
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        while self._is_old(connection.protocol):
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
+
+    def _is_old(self, protocol: ResponseHandler | None) -> bool:
+        return protocol is not None and self._loop.time() - self._idle_since.get(protocol, inf) > self._kept
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        self._idle_since[protocol] = self._loop.time()
+        super()._release(key, protocol, should_close=should_close)
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the signature is aiohttp's
+    ) -> ResponseHandler:
+        try:
+            _, protocol = await self._create(self._factory, req.url.raw_host or "", req.url.port or 0)
+        except socket.gaierror as error:
+            raise aiohttp.ClientConnectorDNSError(req.connection_key, error) from error
+        except ssl.SSLError as error:
+            raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
+        except TimeoutError:
+            raise  # the limit's, which aiohttp translates
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+        return cast("ResponseHandler", protocol)
+
+
+class Transport:
+    """Connections to one provider. Must be closed; made on first use, in the event loop that uses it.
+
+    *create_connection*: opens a connection in place of the event loop's own, which goes over sockets; TLS is then its
+    business. *clock*: the time of day in seconds since 1970, for an answer without a `Date`.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_agent: str = "provider-router",
+        create_connection: CreateConnection | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._user_agent = user_agent
+        self._create_connection = create_connection
+        self.clock = clock
         self._drains: set[asyncio.Task[None]] = set()
         self.mailbox = Mailbox()
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
@@ -195,11 +267,12 @@ class Transport:
         headers = {name: value for name, value in http.headers.items() if name not in http.hidden}
         headers.update(secrets)
         session, timeout = self._connected(), self._timeout(connect)
-        sent, begun = _Sent(), time.monotonic()
+        now = asyncio.get_running_loop().time
+        sent, begun = _Sent(), now()
         try:
             return Response(await self._request(session, http, headers, timeout, sent))
         except _RAISED as error:
-            quick = time.monotonic() - begun < DEAD
+            quick = now() - begun < DEAD
             failure, again = _request_failure(error), quick and sent.reused and _is_dead_connection(error)
         if again:
             # A kept-alive connection that the provider had closed meanwhile: nothing has happened yet, so the request
@@ -253,7 +326,7 @@ class Transport:
         if self._session is None or self._session.closed:
             self._loop = loop
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=0, keepalive_timeout=15),
+                connector=self._pool(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_TIMEOUT,
                 trust_env=False,
@@ -263,6 +336,11 @@ class Transport:
             message = "this router belongs to another event loop: open one in each loop, and close it there"
             raise RuntimeError(message)
         return self._session
+
+    def _pool(self) -> _Pool:
+        if self._create_connection is None:
+            return _SocketPool(limit=0, keepalive_timeout=KEPT)
+        return _OwnPool(self._create_connection, limit=0, keepalive_timeout=KEPT)
 
     def _timeout(self, connect: float | None) -> aiohttp.ClientTimeout:
         found = self._timeouts.get(connect)
@@ -288,12 +366,12 @@ async def _drain(response: Response) -> None:
         return
 
 
-def received(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """*headers* with a `Date`: RFC 9110, 6.6.1 has the recipient note the time where the sender did not."""
+def received(headers: Mapping[str, str], now: float) -> Mapping[str, str]:
+    """*headers* with a `Date`: RFC 9110, 6.6.1 has the recipient note the time, *now*, where the sender did not."""
     if "Date" in headers:
         return headers
     dated: CIMultiDict[str] = CIMultiDict(headers)
-    dated["Date"] = formatdate(time.time(), usegmt=True)
+    dated["Date"] = formatdate(now, usegmt=True)
     return dated
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Exchange, Limits
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from providers.transport import Transport
     from providers.wire import Call, Reader
     from router.circuit import State
-    from router.config import Deployment
+    from router.config import Deployment, Provider
     from router.health import Health
     from router.limits import Place
     from router.policy import Try
@@ -35,7 +36,7 @@ class Shell(Protocol):
 
     health: Health
 
-    def transport(self, provider: str) -> Transport:
+    def transport(self, provider: Provider) -> Transport:
         """The connections to one provider."""
         ...
 
@@ -70,6 +71,7 @@ class Delivery:
         self._place: Place | None = None
         self._gates: list[asyncio.Semaphore] = []
         self._exchange: Exchange | None = None
+        self._clock: Callable[[], float] = time.time
         self._folder = Folder()
         self.pending: list[Chunk] = []
         self._recorded = False
@@ -106,9 +108,11 @@ class Delivery:
         if headers is None and self.call.streaming:
             headers = STREAM_HEADERS
         waited = self._run.elapsed - self._began
+        transport = self._shell.transport(target.provider)
+        self._clock = transport.clock
         self._exchange = Exchange(
             self.call,
-            self._shell.transport(target.provider.name),
+            transport,
             secret=key.secret.reveal() if key is not None else None,
             limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
@@ -315,7 +319,7 @@ class Delivery:
             estimate.sum_costs([attempt.cost for attempt in attempts]),
             id=getattr(reader, "id", "") or f"chatcmpl-{self._run.key}",
             model=getattr(reader, "model", "") or self.call.endpoint.wire_model,
-            created=int(time.time()),
+            created=int(self._clock()),
             deployment=self._candidate.deployment,
             request_id=self._request_id,
             changes=self.changes,

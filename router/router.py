@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -31,8 +31,16 @@ from router.run import Run
 
 if TYPE_CHECKING:
     from providers.wire import Call
-    from router.config import Config, Deployment, Route
+    from router.config import Config, Deployment, Provider, Route
     from router.policy import Try
+
+
+def _over_sockets(_: Provider) -> Transport:
+    return Transport()
+
+
+def _new_key() -> str:
+    return os.urandom(16).hex()
 
 
 class Router:
@@ -48,12 +56,15 @@ class Router:
         hooks: Iterable[Hook] = (),
         rng: Random | None = None,
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
+        transports: Callable[[Provider], Transport] = _over_sockets,
+        new_key: Callable[[], str] = _new_key,
     ) -> None:
         self.config = config
         self._rng = rng or Random()  # jitter and weights, not secrets
         self.health = Health(self._rng)
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
         self._hooks = Hooks(hooks)
+        self._make_transport, self._new_key = transports, new_key
         self._transports: dict[str, Transport] = {}
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._closed = False
@@ -68,6 +79,8 @@ class Router:
         hooks: Iterable[Hook] = (),
         rng: Random | None = None,
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
+        transports: Callable[[Provider], Transport] = _over_sockets,
+        new_key: Callable[[], str] = _new_key,
     ) -> Self:
         """A router for a routes file; without one, for the packaged catalog and the keys in the environment.
 
@@ -78,6 +91,11 @@ class Router:
             hooks: called with every event of `router.events`; they observe and change nothing.
             rng: the chance behind jitter and weights; seed it to make them repeatable.
             tokenizer: counts the tokens of a text, to know whether a prompt fits; a rule of thumb by default.
+            transports: makes the connections to one provider, when it is first asked; the router closes them. By
+                default they go over sockets; `router.lab.in_memory` has another that needs none.
+            new_key: makes the key of one request: 32 hexadecimal digits that no other request ever had, anywhere, for
+                providers take two requests with one key for one. By default from the operating system; only a lab,
+                where everything has to come out the same again, needs another.
 
         Raises:
             ConfigError: with every problem of the file, each with its line.
@@ -85,7 +103,7 @@ class Router:
         from router.load import load  # YAML is read once; `import router` must stay cheap
 
         config = load(source, environ=os.environ if environ is None else environ, catalog=catalog)
-        return cls(config, hooks=hooks, rng=rng, tokenizer=tokenizer)
+        return cls(config, hooks=hooks, rng=rng, tokenizer=tokenizer, transports=transports, new_key=new_key)
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,7 +207,7 @@ class Router:
         return route
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
-        key = os.urandom(16).hex()
+        key = self._new_key()
         plan = make_plan(request, self._route(request), self._setting, rng=self._rng, streaming=streaming, key=key)
         return Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
 
@@ -205,14 +223,14 @@ class Router:
         finally:
             delivery.close()
 
-    def transport(self, provider: str) -> Transport:
+    def transport(self, provider: Provider) -> Transport:
         """The connections to one provider: its own, so that its hung calls block nobody else's."""
-        found = self._transports.get(provider)
+        found = self._transports.get(provider.name)
         if self._closed:
             message = "this router is closed: open another one"
             raise RuntimeError(message)
         if found is None:
-            found = self._transports[provider] = Transport()
+            found = self._transports[provider.name] = self._make_transport(provider)
         return found
 
     def gates(self, target: Deployment) -> list[asyncio.Semaphore]:

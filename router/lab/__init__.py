@@ -2,7 +2,7 @@
 
 from router.lab.answers import Answer, ToolCall
 from router.lab.assertions import assert_no_silent_changes
-from router.lab.emulate import emulate, emulate_all
+from router.lab.emulate import InMemory, emulate, emulate_all, in_memory
 from router.lab.emulators import EMULATORS, Emulator, Received
 from router.lab.faults import Fault
 
@@ -11,9 +11,11 @@ __all__ = [
     "Answer",
     "Emulator",
     "Fault",
+    "InMemory",
     "Received",
     "ToolCall",
     "assert_no_silent_changes",
     "emulate",
     "emulate_all",
+    "in_memory",
 ]

@@ -1,12 +1,18 @@
-"""Start emulators. Knows their names and ports; everything else is theirs."""
+"""Start emulators, over sockets or in memory. Knows their names and where they listen; everything else is theirs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from providers.transport import Transport
 from router.lab.emulators import EMULATORS, PROVIDERS, Emulator
+from router.lab.memory import Network
+
+if TYPE_CHECKING:
+    from router.config import Provider
 
 
 @asynccontextmanager
@@ -38,3 +44,35 @@ async def emulate_all(
             )
             running[name] = await stack.enter_async_context(one)
         yield running
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Emulators that run in memory, by the names they were given, and the *network* that they are on."""
+
+    emulators: Mapping[str, Emulator]
+    network: Network
+
+    def __getitem__(self, name: str) -> Emulator:
+        return self.emulators[name]
+
+    def transports(self, provider: Provider) -> Transport:
+        """The `transports` of a `Router`: every connection goes to this network and nowhere else."""
+        return Transport(create_connection=self.network.create_connection, clock=self.network.now)
+
+
+@asynccontextmanager
+async def in_memory(emulators: Mapping[str, Emulator]) -> AsyncIterator[InMemory]:
+    """Run *emulators* in memory: no sockets and no ports, and as much at home on virtual time.
+
+    Each listens as `http://NAME.test/v1`, which is its `base_url`. Several may be of one class. A `Router` reaches them
+    with `transports=` what this gives; a host that is none of them cannot be resolved.
+
+    Raises:
+        OSError: two names differ only in their case.
+    """
+    network = Network()
+    async with AsyncExitStack() as stack:
+        for name, emulator in emulators.items():
+            await stack.enter_async_context(emulator.inside(network, f"{name}.test".lower()))
+        yield InMemory(dict(emulators), network)

@@ -29,7 +29,7 @@ from providers.wire import HttpRequest
 
 if TYPE_CHECKING:
     from providers.transport import Response, Transport
-    from router.router import Router
+    from router.config import Provider
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -290,6 +290,7 @@ class VirtualTransport:
 
     def __init__(self, provider: VirtualProvider) -> None:
         self.provider, self.mailbox = provider, Mailbox()
+        self.clock: Callable[[], float] = asyncio.get_running_loop().time  # the time of day begins with the loop
         self.under_way = self.most = 0
         self.spans: list[tuple[float, float]] = []
         self.closed = False
@@ -322,8 +323,11 @@ class VirtualTransport:
         self.closed = True
 
 
-def connect(router: Router, *providers: VirtualProvider) -> dict[str, VirtualTransport]:
-    """Put *providers* where *router* has its connections, by their names, before it has made any."""
-    made = {provider.name: VirtualTransport(provider) for provider in providers}
-    router._transports.update(cast("dict[str, Transport]", made))  # noqa: SLF001  # until Router takes a factory
-    return made
+class VirtualTransports(dict[str, VirtualTransport]):
+    """The connections to *providers*, by their names; called, it is the `transports` of a `Router`."""
+
+    def __init__(self, *providers: VirtualProvider) -> None:
+        super().__init__((provider.name, VirtualTransport(provider)) for provider in providers)
+
+    def __call__(self, provider: Provider) -> Transport:
+        return cast("Transport", self[provider.name])

@@ -16,7 +16,7 @@ from router import Router
 from router.config import Config
 from router.events import Event
 from router.health import Health
-from router.lab.virtual import UP, Conduct, Script, VirtualProvider, always, connect, run_virtually
+from router.lab.virtual import UP, Conduct, Script, VirtualProvider, VirtualTransports, always, run_virtually
 from router.load import load
 
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "17 * 23?"}]}
@@ -118,7 +118,7 @@ async def _ask(config: Config, providers: list[VirtualProvider], times: Sequence
         heard.seconds = loop.time() - at
         return heard
 
-    async with Router(config, hooks=[events.append], rng=Random(1)) as router:
-        connect(router, *providers)
+    transports = VirtualTransports(*providers)
+    async with Router(config, hooks=[events.append], rng=Random(1), transports=transports) as router:
         heard = await asyncio.gather(*(one(router, at) for at in times))
         return Told(list(heard), {provider.name: provider.began for provider in providers}, router.health, events)

@@ -30,9 +30,9 @@ from router.lab.virtual import (
     Script,
     VirtualProvider,
     VirtualTransport,
+    VirtualTransports,
     alternating,
     always,
-    connect,
     run_virtually,
     windows,
 )
@@ -184,8 +184,8 @@ async def _simulate(
     story: Story, config: Config, providers: list[VirtualProvider], *, rate: float, seconds: float, streaming: bool
 ) -> None:
     arrivals, loop = Random(f"{story.seed}/arrivals"), asyncio.get_running_loop()
-    async with Router(config, hooks=[story.hear], rng=Random(f"{story.seed}/router")) as router:
-        story.transports = connect(router, *providers)
+    story.transports = transports = VirtualTransports(*providers)
+    async with Router(config, hooks=[story.hear], rng=Random(f"{story.seed}/router"), transports=transports) as router:
         async with asyncio.TaskGroup() as tasks:
             while (next_one := loop.time() + arrivals.expovariate(rate)) < seconds:
                 await asyncio.sleep(next_one - loop.time())

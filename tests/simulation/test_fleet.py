@@ -23,8 +23,8 @@ from router.lab.virtual import (
     Conduct,
     Standstill,
     VirtualProvider,
+    VirtualTransports,
     always,
-    connect,
     run_virtually,
     windows,
 )
@@ -160,8 +160,8 @@ def together(count: int, conduct: Conduct, names: tuple[str, ...] = ("alpha",)) 
 
     async def main() -> tuple[list[Any], list[float]]:
         providers = [VirtualProvider(name, always(conduct), Random(name)) for name in names]
-        async with Router(fleet.fleet_config(names), rng=Random(1)) as router:
-            connect(router, *providers)
+        transports = VirtualTransports(*providers)
+        async with Router(fleet.fleet_config(names), rng=Random(1), transports=transports) as router:
             answers = await asyncio.gather(*(router.complete(REQUEST) for _ in range(count)), return_exceptions=True)
         return answers, providers[0].began
 

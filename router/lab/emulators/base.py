@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, cast
@@ -24,6 +25,7 @@ from router.lab.emulators.record import Headers, Invoice, Received, Script
 from router.lab.emulators.replaying import Again, Replay
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
+from router.lab.memory import Network
 from router.lab.recording import Recording, RecordingError, read_recording
 
 
@@ -60,6 +62,7 @@ class Emulator(ABC):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._host, self._port = "127.0.0.1", 0
+        self._network: Network | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url or 'not started'}>"
@@ -161,7 +164,12 @@ class Emulator(ABC):
 
     def bind(self, host: str = "127.0.0.1", port: int = 0) -> Self:
         """Say where to listen; port 0 takes a free one."""
-        self._host, self._port = host, port
+        self._host, self._port, self._network = host, port, None
+        return self
+
+    def inside(self, network: Network, host: str) -> Self:
+        """Say to listen in memory, as *host* of *network*, which has the time of day too."""
+        self._host, self._network = host, network
         return self
 
     async def __aenter__(self) -> Self:
@@ -173,14 +181,21 @@ class Emulator(ABC):
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            address = await self._listen(self._runner)
         except OSError:
             await self._runner.cleanup()
             raise
-        port = self._runner.addresses[0][1]
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.base_url = f"http://{host}:{port}/v1"
+        self.base_url = f"http://{address}/v1"
         return self
+
+    async def _listen(self, runner: web.AppRunner) -> str:
+        if self._network is not None:
+            self._network.listen(self._host, cast("web.Server", runner.server))  # set up just before
+            return self._host
+        await web.TCPSite(runner, self._host, self._port).start()
+        port = runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{port}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,6 +203,8 @@ class Emulator(ABC):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._network is not None:
+            self._network.stop(self._host)
         if self._runner is not None:
             await self._runner.cleanup()
         for _ in range(3):  # the connections' own tasks end a turn of the loop after their handlers
@@ -269,13 +286,17 @@ class Emulator(ABC):
             await _sleep(fault.seconds)
         if kind == "json_instead_of_stream" and isinstance(outcome, Stream):
             outcome = outcome.whole
-        headers = {**self.reply_headers(received), **outcome.headers}
+        headers = {**self._dated(), **self.reply_headers(received), **outcome.headers}
         received.status = outcome.status if isinstance(outcome, Whole) else 200
         if isinstance(outcome, Whole):
             return await sending.send_whole(request, replace(outcome, headers=headers), fault)
         return await sending.send_stream(
             request, replace(outcome, headers=headers), fault, token_delay=self.token_delay
         )
+
+    def _dated(self) -> Mapping[str, str]:
+        """The `Date` of a network in memory; over sockets aiohttp writes the machine's."""
+        return {} if self._network is None else {"Date": formatdate(self._network.now(), usegmt=True)}
 
     # --- Faults that stand in place of an answer ----------------------------------------------------------------
 
