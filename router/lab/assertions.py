@@ -28,6 +28,7 @@ def assert_no_silent_changes(answer: Completion, *, allow: Iterable[str] = (), d
     Raises:
         AssertionError: with every change, one a line.
     """
+    __tracebackhide__ = True
     allowed = set(allow)
     found = [
         change for change in answer.changes if change.param not in allowed and (defaults or change.how != "defaulted")
@@ -53,6 +54,7 @@ def assert_attempts(
         AssertionError: with both lists side by side, and what each failure said.
         ValueError: an outcome that there is not, with the nearest that there is.
     """
+    __tracebackhide__ = True
     wanted = [_pair(line) for line in expected]
     attempts = _attempts(answer)
     same = [_fits(one, attempt) for one, attempt in zip(wanted, attempts, strict=False)]
@@ -121,6 +123,7 @@ def assert_ledger_matches_invoices(
     Raises:
         AssertionError: with every difference, one a line.
     """
+    __tracebackhide__ = True
     from router.lab.ledger import differences
 
     emulators: Mapping[str, Emulator] = lab if isinstance(lab, Mapping) else lab.emulators

@@ -61,7 +61,8 @@ def _against(attempt: Attempt, invoice: Invoice) -> list[str]:
     pairs: Iterable[tuple[str, int | None, int]] = (
         ("prompt_tokens", usage.prompt_tokens, invoice.prompt),
         ("completion_tokens", usage.completion_tokens, invoice.completion),
-        ("reasoning_tokens", usage.reasoning_tokens, invoice.reasoning),
+        # What part of an answer was reasoning, not every provider tells; it is billed as the rest of it anyway.
+        ("reasoning_tokens", None if usage.estimated else usage.reasoning_tokens, invoice.reasoning),
         ("cached_tokens", usage.cached_tokens, invoice.cached),
     )
     found = [

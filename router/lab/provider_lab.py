@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from providers.errors import nearest
 from router.events import AttemptEnded, Event
 from router.lab.emulators import EMULATORS, Emulator
-from router.lab.ground import ground
+from router.lab.ground import Ground
 from router.lab.recording import Recording, read_recording
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class ProviderLab:
     ) -> None:
         self.emulators: dict[str, Emulator] = {}
         self.events: list[Event] = []
-        self._root, self._sockets = root, sockets
+        self._root, self._ground = root, Ground(sockets=sockets)
+        self._chance = Random(0)  # of the requests' keys, which are never the same twice
         self._environ = os.environ if environ is None else environ
         self._source: Source = None
         self._recording: tuple[Recording, dict[str, Any]] | None = None
@@ -178,10 +179,15 @@ class ProviderLab:
 
         config = self._load(self._source if source is None else source)
         self._furnish(config)
-        async with ground(self.emulators, sockets=self._sockets) as (addresses, transports):
-            moved = redirect(config, addresses)
-            more = {} if transports is None else {"transports": transports}
-            router = Router(moved, hooks=[self.events.append, *hooks], rng=rng or Random(0), **more)
+        rng = rng or Random(0)
+        async with self._ground.under(self.emulators) as addresses:
+            router = Router(
+                redirect(config, addresses),
+                hooks=[self.events.append, *hooks],
+                rng=rng,
+                transports=self._ground.transports,
+                new_key=lambda: f"{self._chance.getrandbits(128):032x}",
+            )
             async with router:
                 yield router
 
@@ -255,7 +261,7 @@ class ProviderLab:
             message = "this test is a coroutine: use `async with provider_lab.router(...) as router`, and await the router"
             raise RuntimeError(message)
         if self._runner is None:
-            self._runner = asyncio.Runner(loop_factory=ground.loop_factory(sockets=self._sockets))
+            self._runner = asyncio.Runner(loop_factory=self._ground.loop_factory)
         return self._runner.run(self._with_router(main))
 
     async def _with_router(self, main: Callable[[Router], Coroutine[Any, Any, T]]) -> T:

@@ -190,7 +190,7 @@ class _Recording:
 
     def __init__(self, recorder: Recorder, provider: Provider, inner: Transport) -> None:
         self._recorder, self._provider, self._inner = recorder, provider, inner
-        self.mailbox = inner.mailbox
+        self.mailbox, self.clock = inner.mailbox, inner.clock
 
     async def send(self, http: HttpRequest, *, secrets: Mapping[str, str], connect: float | None = None) -> Response:
         """Send *http*; returns when the headers have come."""

@@ -264,7 +264,7 @@ class Emulator(ABC):
             return await self._send(request, received, again.shaped, fault)
         assert again.raw is not None  # noqa: S101  # an exchange has an answer or a fault
         received.status = again.raw.status
-        return await sending.send_raw(request, again.raw)
+        return await sending.send_raw(request, replace(again.raw, headers={**self._dated(), **again.raw.headers}))
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
