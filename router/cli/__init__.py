@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from router.cli import chat, check, demo, emulate, models, plan, schema
+from router.cli import chat, check, demo, drift, emulate, models, plan, schema
 from router.cli.base import guarded
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = (demo.demo, chat.chat, plan.plan, check.check, models.models, schema.schema, emulate.emulate)
+_COMMANDS = (demo.demo, chat.chat, plan.plan, check.check, models.models, schema.schema, emulate.emulate, drift.drift)
 _EPILOG = """\b
 Exit codes:
   0    done, and nothing to complain about

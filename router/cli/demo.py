@@ -63,9 +63,9 @@ def demo(*, as_json: bool) -> None:
 async def _play(*, as_json: bool) -> dict[str, Any]:
     from router import Router
     from router.cli.scene import Scene
-    from router.lab.selling import switches
     from router.lab import emulate_all
     from router.lab.emulators import PROVIDERS
+    from router.lab.selling import switches
 
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -31,7 +31,18 @@ Severity = Literal["error", "warning", "info"]
 
 # What every server of these formats says, and what alters nothing that we deliver.
 _MEANS_NOTHING = frozenset(
-    {"object", "created", "system_fingerprint", "service_tier", "role", "type", "tasktype", "taskuuid", "index", "status"}
+    {
+        "object",
+        "created",
+        "system_fingerprint",
+        "service_tier",
+        "role",
+        "type",
+        "tasktype",
+        "taskuuid",
+        "index",
+        "status",
+    }
 )
 _LIMIT = re.compile(r"x-ratelimit-limit-(requests|tokens)", re.IGNORECASE)
 _READ = re.compile(r"retry-after(-ms)?|ratelimit|x-ratelimit-(remaining|reset)-(requests|tokens)", re.IGNORECASE)
@@ -92,7 +103,9 @@ def _in_exchange(
 
 
 def _is_poll(body: Any) -> bool:
-    return isinstance(body, list) and any(isinstance(one, dict) and one.get("taskType") == "getResponse" for one in body)
+    return isinstance(body, list) and any(
+        isinstance(one, dict) and one.get("taskType") == "getResponse" for one in body
+    )
 
 
 def _polls(one: Recorded, recording: Recording) -> list[Recorded]:
@@ -153,7 +166,9 @@ class _Place:
         model = str(self.body["model"])
         if self.one.provider not in config.providers:
             message = f"the configuration has no provider {self.one.provider!r}"
-            return self._found("warning", "unknown-deployment", message, f"providers: {{{self.one.provider}: {{base_url: ...}}}}")
+            return self._found(
+                "warning", "unknown-deployment", message, f"providers: {{{self.one.provider}: {{base_url: ...}}}}"
+            )
         name = model.rsplit("/", 1)[-1].replace(":", "-").replace("@", "-")
         message = f"no deployment of the configuration is the model {model!r} at {self.one.provider}"
         fix = f"models: {{{name}: {{deployments: [{{provider: {self.one.provider}, model: {model!r}}}]}}}}"
@@ -198,20 +213,28 @@ class _Place:
                 message = f"the answer ended with {raw!r}, which is read as `unknown`"
                 yield self._found("warning", "unknown-finish-reason", message, f"{fix}  # or whatever it means")
         for change in reading.changes:
-            yield self._found("warning", "not-as-sent", f"the answer is not as it was asked for: {one_line(str(change))}")
+            yield self._found(
+                "warning", "not-as-sent", f"the answer is not as it was asked for: {one_line(str(change))}"
+            )
 
     def _refused(self, error: ProviderError, call: Call) -> Drift:
         fact = learn(error, call)
         said = one_line(error.message)
         if fact is None:
             return self._found("warning", "refused", f"the request was refused, and it is not plain why: {said}")
-        what = f"takes only {', '.join(fact.allowed)} for {fact.wire!r}" if fact.allowed else f"does not take {fact.wire!r}"
+        what = (
+            f"takes only {', '.join(fact.allowed)} for {fact.wire!r}"
+            if fact.allowed
+            else f"does not take {fact.wire!r}"
+        )
         return self._found("error", "refused-parameter", f"the provider {what} ({said})", fact.fix)
 
     def fields(self, call: Call, polls: list[Recorded], looked: set[tuple[str, bool, str]]) -> Iterator[Drift]:
         """Fields of the answer that nobody reads."""
         assert self.one.response is not None  # noqa: S101  # asked before
-        settled = {path for provider, streaming, path in looked if (provider, streaming) == (self.one.provider, call.streaming)}
+        settled = {
+            path for provider, streaming, path in looked if (provider, streaming) == (self.one.provider, call.streaming)
+        }
 
         def skip(path: str) -> bool:
             return path in settled or path.rsplit(".", 1)[-1].removesuffix("[]").lower() in _MEANS_NOTHING

@@ -47,7 +47,9 @@ class Ground:
         try:
             for name, emulator in emulators.items():
                 if name not in self._up:
-                    placed = emulator.bind() if self._sockets else emulator.inside(self._network, f"{name}.test".lower())
+                    placed = (
+                        emulator.bind() if self._sockets else emulator.inside(self._network, f"{name}.test".lower())
+                    )
                     await self._stack.enter_async_context(placed)
                     self._up.add(name)
             yield {name: emulator.base_url for name, emulator in emulators.items()}

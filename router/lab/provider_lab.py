@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from providers.errors import nearest
 from router.events import AttemptEnded, Event
 from router.lab.emulators import EMULATORS, Emulator
+from router.lab.emulators.replaying import kind_of
 from router.lab.ground import Ground
 from router.lab.recording import Recording, read_recording
 
@@ -55,7 +56,6 @@ class ProviderLab:
         self._chance = Random(0)  # of the requests' keys, which are never the same twice
         self._environ = os.environ if environ is None else environ
         self._source: Source = None
-        self._recording: tuple[Recording, dict[str, Any]] | None = None
         self._runner: asyncio.Runner | None = None
         self._stack = AsyncExitStack()
         self._router: Router | None = None
@@ -154,8 +154,7 @@ class ProviderLab:
             recording = read_recording(self._found(recording))
         for name in recording.providers:
             if name not in self.emulators and name not in EMULATORS and name not in self._kinds():
-                is_task = isinstance(recording.of(name)[0].body, list)
-                self.start(name, kind="runware" if is_task else "openai")
+                self.start(name, kind=kind_of(name, recording))
             self[name].replay(recording, provider=name, **how)
 
     # -- for tests that are coroutines
@@ -258,7 +257,9 @@ class ProviderLab:
         The router is the same one from call to call, so what it has learned of its providers stays.
         """
         if _in_a_loop():
-            message = "this test is a coroutine: use `async with provider_lab.router(...) as router`, and await the router"
+            message = (
+                "this test is a coroutine: use `async with provider_lab.router(...) as router`, and await the router"
+            )
             raise RuntimeError(message)
         if self._runner is None:
             self._runner = asyncio.Runner(loop_factory=self._ground.loop_factory)

@@ -44,7 +44,7 @@ class Reading:
         return [choice.raw_finish_reason for choice in choices if choice.raw_finish_reason]
 
 
-class _StillToCome(Exception):  # noqa: N818  # no failure: the recording ended first
+class _StillToCome(Exception):  # no failure: the recording ended first
     """The answer would be fetched by one more poll, and none is recorded."""
 
 
@@ -138,7 +138,9 @@ class _Parsed:
             pass
         try:
             events = [event.data for event in EventParser().feed(body)]
-            return cls(answered, tuple("[DONE]" if data == "[DONE]" else json.loads(data) for data in events), streamed=True)
+            return cls(
+                answered, tuple("[DONE]" if data == "[DONE]" else json.loads(data) for data in events), streamed=True
+            )
         except (ValueError, RecursionError, LimitExceeded):
             return cls(answered, ())
 

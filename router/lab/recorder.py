@@ -80,6 +80,7 @@ class Recorder:
         self._scrub = Scrub()
         self._scrub.learn(secrets)
         self._began: float | None = None
+        self._opened: int | None
         self._size, self._opened = _opened(self.file)
 
     def __call__(self, provider: Provider) -> Transport:
@@ -169,7 +170,7 @@ def _opened(file: Path) -> tuple[int, int]:
         message = f"{file}: cannot be written: {error.strerror or error}"
         raise RecordingError(message) from None
     try:
-        with open(descriptor, "rb", closefd=False) as reading:  # noqa: PTH123  # a descriptor is no path
+        with open(descriptor, "rb", closefd=False) as reading:  # a descriptor is no path
             first = reading.readline(1000)
             size = reading.seek(0, os.SEEK_END)
             if first:

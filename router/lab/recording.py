@@ -227,7 +227,9 @@ def check_first(line: bytes, name: str) -> None:
         message = f'{name}:1: not recorded traffic: the first line is {{"format": "{FORMAT}", "version": {VERSION}}}'
         raise RecordingError(message)
     if first.version != VERSION:
-        message = f"{name}:1: version {first.version} of the format; this router reads version {VERSION}: record it again"
+        message = (
+            f"{name}:1: version {first.version} of the format; this router reads version {VERSION}: record it again"
+        )
         raise RecordingError(message)
 
 

@@ -117,7 +117,9 @@ def _spellings(secret: str) -> Iterator[bytes]:
     for shift in range(3):  # wherever in a longer text it stood: base64 turns three bytes into four characters
         shifted = b"\0" * shift + secret.encode()
         coded = base64.b64encode(shifted).rstrip(b"=")
-        inner = coded[-(-shift * 4 // 3) : -1 if len(shifted) % 3 else None]  # but for what its neighbours have a say in
+        inner = coded[
+            -(-shift * 4 // 3) : -1 if len(shifted) % 3 else None
+        ]  # but for what its neighbours have a say in
         if len(inner) >= SHORTEST:
             yield inner
 

@@ -81,11 +81,15 @@ class Replay:
         if self._withheld:
             message += f" ({self._withheld} exchanges have no body in it)"
         asked = dict(_flat(_canonical(self._renamed(received.body))))
-        near = min(self._usable, key=lambda one: len(_differences(dict(_flat(_canonical(one.body))), asked)), default=None)
+        near = min(
+            self._usable, key=lambda one: len(_differences(dict(_flat(_canonical(one.body))), asked)), default=None
+        )
         if near is None:
             return f"{message}: nothing that went to this provider is in it"
         if near.path.rstrip("/") != _path(received):
-            return f"{message}: the nearest, line {near.line}, went to {near.path or '/'}, not to {_path(received) or '/'}"
+            return (
+                f"{message}: the nearest, line {near.line}, went to {near.path or '/'}, not to {_path(received) or '/'}"
+            )
         found = _differences(dict(_flat(_canonical(near.body))), asked)
         more = f", and {len(found) - _DIFFERENCES} more" if len(found) > _DIFFERENCES else ""
         return f"{message}: the nearest is line {near.line}, and differs in {', '.join(found[:_DIFFERENCES])}{more}"
@@ -124,6 +128,11 @@ def _renamed(answered: Answered, names: Mapping[str, str]) -> list[bytes]:
         found.append(joined[at : at + len(piece.data)])
         at += len(piece.data)
     return found
+
+
+def kind_of(provider: str, recording: Recording) -> str:
+    """Whose emulator can answer what was recorded of a provider that has none of its own name."""
+    return "runware" if any(isinstance(one.body, list) for one in recording.of(provider)) else "openai"
 
 
 # -- what asks the same -----------------------------------------------------------------------------------------------
