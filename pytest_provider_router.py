@@ -7,12 +7,15 @@ sees every line of what it tests. Needs no plugin for `async def` tests and mind
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from router.lab import Report
     from router.lab.provider_lab import ProviderLab
 
 
@@ -37,3 +40,18 @@ def provider_lab(request: pytest.FixtureRequest) -> Iterator[ProviderLab]:
     marker = request.node.get_closest_marker("provider_lab")
     with ProviderLab(root=request.config.rootpath, **(marker.kwargs if marker is not None else {})) as lab:
         yield lab
+
+
+@pytest.fixture
+def drill(request: pytest.FixtureRequest) -> Callable[..., Report]:
+    """Rehearse outages on a routes file: `drill("routes.yaml", scenarios=["503", "cut"]).assert_ok()`.
+
+    As `router.lab.drill`, but that a relative path may also start at pytest's root directory.
+    """
+    from router.lab import drill as run
+    from router.lab.provider_lab import found
+
+    def rehearse(source: str | Path | Mapping[str, Any], *arguments: Any, **options: Any) -> Report:
+        return run(found(source, request.config.rootpath), *arguments, **options)
+
+    return rehearse

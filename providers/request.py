@@ -29,6 +29,7 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 Fidelity = Literal["strict", "declared", "best_effort"]
 Sampling = Literal["recommended", "thinking", "precise_coding", "instruct"]
+OnInterruption = Literal["error", "recover", "restart"]
 
 Int = Annotated[int, Strict()]  # a bool or "7" is a mistake, not a number
 Number = Annotated[float, Strict()]
@@ -37,6 +38,13 @@ _SPELLINGS = {"thinking_budget": "reasoning_budget", "max_completion_tokens": "m
 _SWITCHES = ("thinking", "enable_thinking")
 # An OpenAI mapping says how it wants to be answered; here the method called says it.
 _DELIVERY = ("stream", "stream_options")
+
+
+class PriceLimit(Value):
+    """The most that a deployment may cost: dollars per million tokens. None: no limit."""
+
+    input: Annotated[float, Field(ge=0)] | None = None
+    output: Annotated[float, Field(ge=0)] | None = None
 
 
 class Request(Value):
@@ -57,6 +65,13 @@ class Request(Value):
         sampling: `recommended` fills in the makers' advice for the mode (thinking or instruct) where nothing is asked;
             `thinking`, `precise_coding` or `instruct` name the mode.
         delivery: how a job API is to answer: `sync` in its reply, `async` later (polled, or by webhook).
+        policy: the name of another policy of the routes file than the route's own.
+        deadline: seconds for the whole request. attempts: how many at most. max_cost: dollars for all attempts together.
+            Each may be less than the policy allows, not more.
+        only, ignore: deployments (`mixlayer/qwen3.5-27b`) or providers (`mixlayer`) of the route; one, or several.
+        max_price: dollars per million tokens, `{"input": 0.5, "output": 2}`; a deployment that costs more, or nobody
+            knows how much, is out. prefer_price: one that costs more comes after those that do not.
+        on_interruption: error, recover or restart; overrides the policy's.
 
     Raises:
         InvalidRequest: an unknown field, two spellings that disagree, or a value that cannot mean anything.
@@ -89,6 +104,15 @@ class Request(Value):
     fidelity: Fidelity | dict[str, Fidelity] | None = None
     sampling: Sampling | None = None
     delivery: Literal["sync", "async"] | None = None
+    policy: Annotated[str, Field(min_length=1)] | None = None
+    deadline: Annotated[Number, Field(gt=0)] | None = None
+    attempts: Annotated[Int, Field(ge=1)] | None = None
+    max_cost: Annotated[Number, Field(ge=0)] | None = None
+    only: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] | None = None
+    max_price: PriceLimit | None = None
+    prefer_price: PriceLimit | None = None
+    on_interruption: OnInterruption | None = None
 
     # `thinking=True` asks for reasoning, not for a level: whatever level serves it is as asked.
     _any_level: bool = PrivateAttr(default=False)
@@ -130,6 +154,15 @@ class Request(Value):
             fidelity: Fidelity | Mapping[str, Fidelity] | None = None,
             sampling: Sampling | None = None,
             delivery: Literal["sync", "async"] | None = None,
+            policy: str | None = None,
+            deadline: float | None = None,
+            attempts: int | None = None,
+            max_cost: float | None = None,
+            only: str | Sequence[str] | None = None,
+            ignore: str | Sequence[str] | None = None,
+            max_price: PriceLimit | Mapping[str, float] | None = None,
+            prefer_price: PriceLimit | Mapping[str, float] | None = None,
+            on_interruption: OnInterruption | None = None,
             thinking: bool | None = None,
             enable_thinking: bool | None = None,
             thinking_budget: int | None = None,
@@ -168,6 +201,19 @@ class Request(Value):
             message = "a stop sequence must not be empty"
             raise ValueError(message)
         return value or None if isinstance(value, (list, tuple)) else value
+
+    @field_validator("only", "ignore", mode="before")
+    @classmethod
+    def _lone_name(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("only", mode="after")
+    @classmethod
+    def _names_somebody(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
+            message = "an empty list leaves nobody to ask; leave it out"
+            raise ValueError(message)
+        return value
 
     @field_validator("tools", mode="after")
     @classmethod

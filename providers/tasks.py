@@ -62,9 +62,8 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     facts = {
         "task": str(task["taskUUID"]),
         "results": int(task.get("numberResults") or 1),
-        "later": delivery == "async",
     }
-    return Call(endpoint, http, tuple(changes), said.thinking, streaming, facts)
+    return Call(endpoint, http, tuple(changes), said.thinking, streaming, facts, polled=delivery == "async")
 
 
 def task_uuid(key: str, endpoint: str) -> str:
@@ -165,7 +164,7 @@ class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(c
         super().__init__(call, call_id=self._task, model=call.endpoint.wire_model)
         self._results: list[dict[str, Any]] = []
         self._raw = ""  # what arrived last, for the failure that it may hold
-        self._polling = bool(call.facts["later"])
+        self._polling = call.polled
         self._after = call.endpoint.dialect.polling.first
 
     def event(self, data: str) -> list[Chunk] | Poll:

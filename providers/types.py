@@ -22,7 +22,7 @@ from providers.answer import (
 )
 from providers.fold import Folder, fold, with_completion
 from providers.messages import Function, Image, MediaURL, Message, Part, Role, Text, ToolCall, Video
-from providers.request import EFFORTS, Effort, Fidelity, Request, Sampling
+from providers.request import EFFORTS, Effort, Fidelity, OnInterruption, PriceLimit, Request, Sampling
 from providers.tools import ResponseFormat, Tool, ToolChoice
 
 __all__ = [
@@ -43,7 +43,9 @@ __all__ = [
     "Image",
     "MediaURL",
     "Message",
+    "OnInterruption",
     "Part",
+    "PriceLimit",
     "Request",
     "ResponseFormat",
     "Role",

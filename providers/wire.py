@@ -62,7 +62,8 @@ class Call:
     """A request in an endpoint's own words.
 
     *changes* is every difference between what was asked and what is sent; *thinking* what was settled about reasoning
-    (None: left to the provider); *streaming* whether the answer is asked for as a stream.
+    (None: left to the provider); *streaming* whether the answer is asked for as a stream; *polled* whether it is a job,
+    whose answer is fetched later.
     """
 
     endpoint: Endpoint
@@ -71,6 +72,7 @@ class Call:
     thinking: bool | None = None
     streaming: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)  # what a protocol's reader needs to know of its own call
+    polled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from typing import Any, Literal, TypeVar
 
 from providers.dialect import Endpoint, Price
 from providers.secret import Secret
-from providers.types import Fidelity, Sampling
+from providers.types import Fidelity, OnInterruption, PriceLimit, Sampling
 from router.problems import Problem
 
 Select = Literal["priority", "weighted", "cheapest", "fastest", "least_busy"]
 Order = Literal["elsewhere_first", "here_first"]
-OnInterruption = Literal["error", "recover", "restart"]
 Need = Literal[
     "tools", "json_object", "json_schema", "images", "video", "logprobs", "reasoning_off", "reasoning_levels"
 ]
@@ -102,8 +101,30 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedge:
+    """A second call while the first one is silent: after *after* seconds, None for the observed p95 of its first token.
+
+    *budget* is the share of the requests that may have one.
+    """
+
+    after: float | None = None
+    budget: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """*limit* dollars that a route may cost in any *per* seconds."""
+
+    limit: float
+    per: float
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """What may be done for one request. *attempts* counts all of them, *deadline* is seconds for the whole of it."""
+    """What may be done for one request. *attempts* counts all of them, *deadline* is seconds for the whole of it.
+
+    *max_cost* is dollars for all attempts together; None for no limit.
+    """
 
     name: str = "default"
     attempts: int = 4
@@ -115,6 +136,8 @@ class Policy:
     circuit: CircuitSettings = field(default_factory=CircuitSettings)
     on_interruption: OnInterruption = "recover"
     hold: Hold | None = None
+    max_cost: float | None = None
+    hedge: Hedge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +189,9 @@ class Route:
     policy: Policy = field(default_factory=Policy)
     needs: tuple[Need, ...] = ()
     sampling: Sampling | None = None
+    budget: Spending | None = None
+    max_price: PriceLimit | None = None
+    prefer_price: PriceLimit | None = None
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
     sums: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
 

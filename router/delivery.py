@@ -95,7 +95,10 @@ class Delivery:
         if not self.said_something and any(chunk.says_something for chunk in chunks):
             self.said_something = True
             exchange.extend(self._run.plan.policy.deadline - self._began)
-            self._shell.health.first_token(self._candidate.deployment, self._run.elapsed - self._began)
+            silent = self._run.elapsed - self._began
+            self._shell.health.first_token(self._candidate.deployment, silent)
+            if self._run.plan.policy.hedge is not None:
+                self._shell.health.hedges.observed(self.deployment, silent, streaming=self.call.streaming)
         return True
 
     async def _start(self) -> Exchange:

@@ -52,6 +52,7 @@ __all__ = [
     "AuthenticationFailed",
     "BadRequest",
     "BrokenReply",
+    "BudgetExceeded",
     "CallerFault",
     "CertificateRejected",
     "ConfigError",
@@ -106,6 +107,21 @@ class NoDeployment(RouterError):
         head = f"no deployment of {plan.route!r} can serve this request as it is asked:"
         tail = "Ask for less, add a deployment, or allow changes with fidelity: best_effort."
         super().__init__("\n".join([head, *reasons, tail]))
+
+
+class BudgetExceeded(RouterError):
+    """A route's budget is used up; nothing was sent.
+
+    *retry_after*: seconds until there is room for this request; None where it costs more than the whole budget.
+    """
+
+    def __init__(self, route: str, limit: float, per: float, estimate: float, retry_after: float | None) -> None:
+        self.route, self.limit, self.per, self.estimate, self.retry_after = route, limit, per, estimate, retry_after
+        when = "and never will be" if retry_after is None else f"but in {retry_after:.0f} s"
+        super().__init__(
+            f"the budget of route {route!r} (${limit:g} in {per:g} s) has no room for this request, which would cost about"
+            f" ${estimate:.6f}, {when}. Ask for fewer max_tokens, or raise routes.{route}.budget.limit."
+        )
 
 
 def _lines(attempts: Sequence[Attempt]) -> str:

@@ -42,6 +42,21 @@ HoldFor = Annotated[
     PlainValidator(lambda value: Hold(*units.hold(value))),
     WithJsonSchema({"type": "string", "description": "300ms, 64 tokens, or all: held before the caller sees it"}),
 ]
+Money = Annotated[
+    float,
+    BeforeValidator(units.money),
+    _schema("number", units.MONEY, "dollars: $0.50, or the plain number", minimum=0),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(units.share),
+    _schema("number", units.SHARE, "5%, or 0.05", exclusiveMinimum=0, maximum=1),
+]
+HedgeAfter = Annotated[
+    float | None,
+    PlainValidator(units.hedge_after),
+    WithJsonSchema({"type": ["string", "number", "null"], "description": "p95, or a duration such as 2s"}),
+]
 Count = Annotated[int, BeforeValidator(units.count), _schema("integer", "", "1 or more", minimum=1)]
 Whole = Annotated[int, BeforeValidator(units.whole), _schema("integer", "", "0 or more", minimum=0)]
 Amount = Annotated[float, BeforeValidator(units.amount), _schema("number", "", "0 or more", minimum=0)]

@@ -11,14 +11,16 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
+from router.budget import Budget
 from router.circuit import Circuit, State
+from router.hedge import Hedges
 from router.keys import THROTTLED, KeyPool
 from router.learning import Fact, knowing
 from router.limits import Account
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import CircuitSettings, Deployment, Key, Provider
+    from router.config import CircuitSettings, Deployment, Key, Provider, Route
 
 SMOOTHING = 0.2  # weight of the newest first-token time in the running average
 GONE = 600.0  # seconds that a model which is not there rests
@@ -65,6 +67,8 @@ class Health:
         self._retries: dict[str, float] = {}
         self._last: dict[str, ProviderError] = {}
         self._accounts: dict[str, Account] = {}
+        self._budgets: dict[str, Budget] = {}
+        self.hedges = Hedges()
 
     # -- may it be asked?
 
@@ -101,6 +105,15 @@ class Health:
         if found is None:
             found = Account(limits.requests_per_minute, limits.tokens_per_minute)
             self._accounts[provider.name] = found
+        return found
+
+    def budget(self, route: Route) -> Budget | None:
+        """What *route* has spent of its budget; None where it has none."""
+        if route.budget is None:
+            return None
+        found = self._budgets.get(route.name)
+        if found is None:
+            found = self._budgets[route.name] = Budget(route.budget.limit, route.budget.per)
         return found
 
     def may_trickle(self, deployment: Deployment, now: float) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from providers.dialect import Auth, DialectRow, Endpoint, Price, compile_dialect, layer
 from providers.secret import Secret
+from providers.types import PriceLimit
 from router import catalog as packaged
 from router.config import (
     Backoff,
@@ -21,12 +22,14 @@ from router.config import (
     Config,
     Deployment,
     Gateway,
+    Hedge,
     Key,
     Lazy,
     Limits,
     Policy,
     Provider,
     Route,
+    Spending,
     Timeouts,
 )
 from router.documents import Document, plain, read
@@ -35,7 +38,17 @@ from router.layers import Facts, Stack
 from router.lint import lint
 from router.problems import together
 from router.references import check_facts, check_routes
-from router.rows import CatalogFile, EntryRow, GatewayRow, LimitsRow, PolicyRow, ProviderRow, RouteRow, RoutesFile
+from router.rows import (
+    CatalogFile,
+    EntryRow,
+    GatewayRow,
+    LimitsRow,
+    PolicyRow,
+    PriceLimitRow,
+    ProviderRow,
+    RouteRow,
+    RoutesFile,
+)
 from router.validate import check
 
 __all__ = ["load"]
@@ -45,9 +58,12 @@ _HIDDEN = re.compile(r"key|token|secret|auth|password|cookie|credential|signatur
 
 
 def load(
-    source: str | Path | Mapping[str, Any] | None = None, *, environ: Mapping[str, str], catalog: Path | None = None
+    source: str | Path | Mapping[str, Any] | Document | None = None,
+    *,
+    environ: Mapping[str, str],
+    catalog: Path | None = None,
 ) -> Config:
-    """The configuration that *source* means: a path, a mapping, or None for the catalog alone.
+    """The configuration that *source* means: a path, a mapping, a document that was read, or None for the catalog alone.
 
     *environ* is where `${NAME}` is looked up; *catalog* replaces the packaged one.
 
@@ -70,9 +86,11 @@ def load(
     return _Compiler(facts, ours.rows).config(document)
 
 
-def _document(source: str | Path | Mapping[str, Any] | None) -> Document:
+def _document(source: str | Path | Mapping[str, Any] | Document | None) -> Document:
     if source is None:
         return Document(None)
+    if isinstance(source, Document):
+        return source
     if isinstance(source, Mapping):
         return plain(source)
     return read(Path(source), file=str(source))
@@ -150,6 +168,9 @@ class _Compiler:
             policy=_policy(name, own) if isinstance(own, PolicyRow) else self._policies[own or "default"],
             needs=row.needs,
             sampling=row.sampling,
+            budget=None if row.budget is None else Spending(**row.budget.model_dump()),
+            max_price=_price_limit(row.max_price),
+            prefer_price=_price_limit(row.prefer_price),
         )
 
     def _placed(self, entry: EntryRow) -> Deployment:
@@ -208,7 +229,13 @@ def _policy(name: str, row: PolicyRow) -> Policy:
         circuit=CircuitSettings(**row.circuit.model_dump()),
         on_interruption=row.on_interruption,
         hold=row.hold,
+        max_cost=row.max_cost,
+        hedge=None if row.hedge is None else Hedge(**row.hedge.model_dump()),
     )
+
+
+def _price_limit(row: PriceLimitRow | None) -> PriceLimit | None:
+    return None if row is None else PriceLimit(**row.model_dump())
 
 
 def _gateway(row: GatewayRow) -> Gateway:

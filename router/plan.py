@@ -22,6 +22,7 @@ from providers.wire import Call
 from router import estimate
 from router.fidelity import asked_changes, forbidden, settled
 from router.sampling import Advice, advised, mode_of, reported
+from router.terms import Terms, terms
 
 REDRAWS = 8  # draws of one that was drawn before, until the rest is looked at instead
 EXPLORE = 0.02  # of the calls of a `fastest` route go to another one first, to see how quick it is now
@@ -104,9 +105,9 @@ class Plan:
     """The candidates of one request in order, and the deployments that are out. Worked out as it is read."""
 
     def __init__(
-        self, request: Request, route: Route, setting: Setting, source: Iterator[Candidate | Excluded]
+        self, request: Request, route: Route, terms: Terms, setting: Setting, source: Iterator[Candidate | Excluded]
     ) -> None:
-        self.request, self._route, self._setting, self._source = request, route, setting, source
+        self.request, self._route, self._terms, self._setting, self._source = request, route, terms, setting, source
         self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
@@ -117,7 +118,8 @@ class Plan:
 
     @property
     def policy(self) -> Policy:
-        return self._route.policy
+        """The route's policy, with what the request says otherwise."""
+        return self._terms.policy
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -194,55 +196,77 @@ class Setting:
 def make_plan(
     request: Request, route: Route, setting: Setting, *, rng: Random, streaming: bool = False, key: str = "plan"
 ) -> Plan:
-    """The plan for *request* on *route*. *rng* decides where the route leaves it to chance; *key* names the request."""
-    walk = _Walk(request, route, setting, rng=rng, streaming=streaming, key=key)
-    return Plan(request, route, setting, walk.steps())
+    """The plan for *request* on *route*. *rng* decides where the route leaves it to chance; *key* names the request.
+
+    Raises:
+        InvalidRequest: the request asks for more than the route allows, or names somebody who is not in it.
+    """
+    agreed = terms(route, request)
+    walk = _Walk(request, route, agreed, setting, rng=rng, streaming=streaming, key=key)
+    return Plan(request, route, agreed, setting, walk.steps())
 
 
 class _Walk:
     """The way through a route's tiers for one request."""
 
     def __init__(
-        self, request: Request, route: Route, setting: Setting, *, rng: Random, streaming: bool, key: str
+        self, request: Request, route: Route, terms: Terms, setting: Setting, *, rng: Random, streaming: bool, key: str
     ) -> None:
-        self._request, self._route, self._setting = request, route, setting
+        self._request, self._route, self._terms, self._setting = request, route, terms, setting
         self._rng, self._streaming, self._key = rng, streaming, key
         self._fidelity = settled(route.fidelity, request)
         self._tokens = estimate.prompt_tokens(request, setting.count)
 
     def steps(self) -> Iterator[Candidate | Excluded]:
-        """Candidates in order, those whom nothing asked changes for first; the excluded where they are met.
+        """Candidates in order, and the excluded where they are met.
 
-        Who has asked for a rest comes last, in the order in which they may be asked. Whose circuit is open is out; but
-        when nobody else is there a trickle of calls still goes to them.
+        Inside a tier those whom nothing asked changes for come first, and of those the ones that cost no more than is
+        preferred. Who has asked for a rest comes last, in the order in which they may be asked. Whose circuit is open is
+        out; but when nobody else is there a trickle of calls still goes to them.
         """
         resting: list[Candidate] = []
         shut: list[tuple[Deployment, Excluded]] = []
         alone = True
         for tier, sums in zip(self._route.tiers, self._route.sums, strict=True):
-            changed: list[Candidate] = []
-            for deployment in self._in_order(tier, sums):
-                found = self._consider(deployment)
-                if isinstance(found, Excluded):
-                    if found.retry_in is None:
-                        yield found
-                    else:
-                        shut.append((deployment, found))
-                elif found.wait:
-                    resting.append(found)
-                elif asked_changes(found.call.changes):
-                    changed.append(found)
-                else:
-                    alone = False
-                    yield found
-            alone = alone and not changed
-            yield from changed
+            for found in self._tier(tier, sums, resting, shut):
+                alone = alone and isinstance(found, Excluded)
+                yield found
         yield from sorted(resting, key=lambda candidate: candidate.wait)
         for deployment, excluded in shut:
             yield self._trickle(deployment, excluded) if alone and not resting else excluded
         for deployment in self._route.deployments:
             if deployment.weight == 0:
                 yield Excluded(deployment.name, "its weight is 0: it is never asked")
+
+    def _tier(
+        self,
+        tier: Sequence[Deployment],
+        sums: Sequence[float],
+        resting: list[Candidate],
+        shut: list[tuple[Deployment, Excluded]],
+    ) -> Iterator[Candidate | Excluded]:
+        """One tier, in order. Those whose turn is later, or perhaps never, are put into *resting* and *shut*."""
+        behind: tuple[list[Candidate], ...] = ([], [], [])
+        for deployment in self._in_order(tier, sums):
+            found = self._consider(deployment)
+            if isinstance(found, Excluded):
+                if found.retry_in is None:
+                    yield found
+                else:
+                    shut.append((deployment, found))
+            elif found.wait:
+                resting.append(found)
+            elif group := self._group(found):
+                behind[group - 1].append(found)
+            else:
+                yield found
+        for those in behind:
+            yield from those
+
+    def _group(self, candidate: Candidate) -> int:
+        """Inside a tier: 0 for the first ones; 1: dear; 2: something asked is changed; 3: both."""
+        dear = self._terms.is_dear(candidate.target)
+        return dear + (2 if asked_changes(candidate.call.changes) else 0)
 
     def _in_order(self, tier: Sequence[Deployment], sums: Sequence[float]) -> Iterable[Deployment]:
         return in_order(
@@ -258,6 +282,8 @@ class _Walk:
     def _consider(self, deployment: Deployment, *, shut: bool = False) -> Candidate | Excluded:
         name, tokens, standing = deployment.name, self._tokens, self._setting.standing
         now = self._setting.now()
+        if (why := self._terms.refuses(deployment)) is not None:
+            return Excluded(name, why)
         if not shut and (bar := standing.barred(deployment, now)) is not None:
             return Excluded(name, bar.why, retry_in=bar.retry_in)
         endpoint = standing.endpoint(deployment)
@@ -274,6 +300,8 @@ class _Walk:
             more = f" and max_tokens asks for {wanted} more" if wanted else ""
             return Excluded(name, f"the prompt has about {tokens} tokens{more}; the context is {room}", call.changes)
         cost = _expected(self._request, deployment, tokens)
+        if (why := self._terms.refuses_cost(cost.usd)) is not None:
+            return Excluded(name, why, call.changes)
         return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
 
     def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:

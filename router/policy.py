@@ -12,6 +12,7 @@ The rules, in the order in which they are asked:
 6. Otherwise one that has failed but may be asked again is, after full-jitter backoff, or when it said (`Retry-After`);
    never after a time-out, never beyond `attempts_per_deployment`, never when its bucket of retries is empty, never when
    the wait would outlast the deadline.
+In all of this nobody is asked with whom the request would come to cost more than `max_cost`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from providers.types import Attempt
 
 if TYPE_CHECKING:
     from router.config import Backoff, Policy
-    from router.plan import Plan
+    from router.plan import Candidate, Plan
 
 LONGEST_WAIT = 60.0  # seconds of Retry-After that are ever slept; a longer one is as good as a refusal
 QUICK_WAIT = 2.0  # seconds that a here_first deployment may ask us to wait
@@ -68,7 +69,7 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
         return step
     if policy.order == "here_first" and (step := _here(plan, attempts, elapsed, left, rng)) is not None:
         return step
-    last = attempts[-1].error
+    last = _last(attempts).error
     untried = _untried(plan, attempts) if not isinstance(last, CallerFault) else None
     if untried is not None and untried[1] == 0:
         return Try(untried[0], 0.0, _share(plan, untried[0], attempts, left), "not asked yet")
@@ -96,7 +97,7 @@ def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
 
 
 def _must_stop(policy: Policy, attempts: Sequence[Attempt], left: float) -> Stop | None:
-    error = attempts[-1].error
+    error = _last(attempts).error
     if isinstance(error, ProviderError) and not error.here and not error.elsewhere and not error.should_retry:
         return Stop("caller", "the request itself is at fault")
     if left <= 0.001:
@@ -112,7 +113,8 @@ def _untried(plan: Plan, attempts: Sequence[Attempt]) -> tuple[int, float] | Non
     soonest: tuple[int, float] | None = None
     place = 0
     while (candidate := plan.candidate(place)) is not None:
-        wait = plan.wait(candidate) if candidate.deployment not in asked else None
+        may = candidate.deployment not in asked and _may_pay(plan, candidate, attempts)
+        wait = plan.wait(candidate) if may else None
         if wait == 0:
             return place, 0.0
         if wait is not None and (soonest is None or wait < soonest[1]):
@@ -122,12 +124,14 @@ def _untried(plan: Plan, attempts: Sequence[Attempt]) -> tuple[int, float] | Non
 
 
 def _other_key(plan: Plan, attempts: Sequence[Attempt], left: float) -> Try | None:
-    last = attempts[-1]
+    last = _last(attempts)
     if not isinstance(last.error, CredentialFailed | RateLimited):
         return None
     place = _place(plan, last.deployment)
     candidate = plan.candidate(place) if place is not None else None
     if place is None or candidate is None or not plan.other_key(candidate, last.credential):
+        return None
+    if not _may_pay(plan, candidate, attempts):
         return None
     return Try(place, 0.0, _share(plan, place, attempts, left), "the same deployment with another key")
 
@@ -147,13 +151,13 @@ def _share(plan: Plan, place: int, attempts: Sequence[Attempt], left: float) -> 
 
 def _here(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float, rng: Random) -> Try | None:
     """Once more where it just failed, if it failed quickly and this is its first failure."""
-    last = attempts[-1]
+    last = _last(attempts)
     tries = len(_own(attempts, last.deployment))
     if tries != 1 or plan.policy.attempts_per_deployment < 2 or not _may_again(last):
         return None
     place = _place(plan, last.deployment)
     candidate = plan.candidate(place) if place is not None else None
-    if candidate is None or not plan.may_retry(candidate):
+    if candidate is None or not plan.may_retry(candidate) or not _may_pay(plan, candidate, attempts):
         return None
     delay = _wait(last, plan.policy.backoff, 1, elapsed, rng)
     if place is None or delay is None or delay > QUICK_WAIT + 1 or delay >= left:
@@ -172,6 +176,7 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
         own = _own(attempts, candidate.deployment)
         latest = next((one for one in reversed(attempts) if one.deployment == candidate.deployment), None)
         allowed = 0 < len(own) < plan.policy.attempts_per_deployment and latest is own[-1] and _may_again(own[-1])
+        allowed = allowed and _may_pay(plan, candidate, attempts)
         if allowed and plan.may_retry(candidate) and plan.wait(candidate, asked=True) is not None:
             delay = _wait(own[-1], plan.policy.backoff, len(own), elapsed, rng)
             if delay is None or delay >= left:
@@ -184,7 +189,22 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
         return Try(place, delay, left - delay, "asked again after a wait")
     if too_long is not None:
         return Stop("exhausted", f"the next one could be asked only after {too_long:.3g} s: too long to wait")
+    most = plan.policy.max_cost
+    if most is not None and not all(_may_pay(plan, candidate, attempts) for candidate in plan.candidates):
+        return Stop("exhausted", f"with another attempt it would cost more than max_cost, ${most:g}")
     return Stop("exhausted", "nobody is left who may be asked")
+
+
+def is_affordable(plan: Plan, candidate: Candidate, *, spent: float) -> bool:
+    """Whether the request stays within its `max_cost` with another attempt, after *spent* dollars."""
+    most = plan.policy.max_cost
+    return most is None or spent + (candidate.cost.usd or 0.0) <= most
+
+
+def _may_pay(plan: Plan, candidate: Candidate, attempts: Sequence[Attempt]) -> bool:
+    if plan.policy.max_cost is None:
+        return True
+    return is_affordable(plan, candidate, spent=sum(attempt.cost.usd or 0.0 for attempt in attempts))
 
 
 def _own(attempts: Sequence[Attempt], name: str) -> list[Attempt]:
@@ -203,6 +223,11 @@ def _place(plan: Plan, name: str) -> int | None:
             return place
         place += 1
     return None
+
+
+def _last(attempts: Sequence[Attempt]) -> Attempt:
+    """The last one that failed; behind it may stand one that was left because of that failure."""
+    return next((attempt for attempt in reversed(attempts) if attempt.error is not None), attempts[-1])
 
 
 def _may_again(attempt: Attempt) -> bool:
@@ -229,11 +254,11 @@ def _wait(attempt: Attempt, backoff: Backoff, tries: int, elapsed: float, rng: R
 
 def callers_own(attempts: Sequence[Attempt]) -> ProviderError | None:
     """The failure to raise as itself, where all that failed is the request."""
-    last = attempts[-1].error
+    last = _last(attempts).error
     if not isinstance(last, ProviderError):
         return None
     if not last.here and not last.elsewhere:
         return last
-    if all(isinstance(attempt.error, ContextLengthExceeded) for attempt in attempts):
+    if all(isinstance(attempt.error, ContextLengthExceeded) for attempt in attempts if attempt.error is not None):
         return last
     return None

@@ -11,17 +11,18 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from providers.errors import ProviderError
+from providers.errors import ProviderError, nearest
 from providers.transport import Transport
 from providers.types import Chunk, Completion, Request
 from router import estimate
 from router.delivery import Delivery
-from router.errors import InvalidRequest, RouterError, UnknownModel
+from router.errors import BudgetExceeded, InvalidRequest, RouterError, UnknownModel
 from router.events import Event, Hook, Hooks, Learned, RequestEnded, log, log_event
 from router.flow import Flow
 from router.health import Health
@@ -138,13 +139,18 @@ class Router:
         Raises:
             InvalidRequest, UnknownModel: the request cannot mean what it says; nothing was sent.
             NoDeployment: no deployment may serve it; nothing was sent.
+            BudgetExceeded: the route's budget has no room for it; nothing was sent.
             DeploymentsExhausted: everybody who could be asked has failed.
             DeadlineExceeded: the policy's deadline passed.
             ProviderError: the request itself was refused (400, 413, 422, a safety filter).
         """
         run = self._run(Request.of(request), streaming=False)
         try:
-            answer = await run.through(self._whole)
+            delivery = await run.through(self._whole)
+            try:
+                answer = delivery.finish()
+            finally:
+                delivery.close()
         except BaseException as error:
             self._ended(run, type(error).__name__ if isinstance(error, Exception) else "canceled")
             raise
@@ -204,24 +210,38 @@ class Router:
         route = self.config.route(request.model)
         if route is None:
             raise UnknownModel(request.model, self.config.names())
-        return route
+        if request.policy is None:
+            return route
+        if request.policy not in self.config.policies:
+            message = f"there is no policy {request.policy!r}; {nearest(request.policy, self.config.policies)}"
+            raise InvalidRequest(message, field="policy")
+        return replace(route, policy=self.config.policies[request.policy])
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
-        key = self._new_key()
-        plan = make_plan(request, self._route(request), self._setting, rng=self._rng, streaming=streaming, key=key)
-        return Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop())
+        key, route = self._new_key(), self._route(request)
+        plan = make_plan(request, route, self._setting, rng=self._rng, streaming=streaming, key=key)
+        run = Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop(), hedges=self.health.hedges)
+        if (budget := self.health.budget(route)) is not None and (first := plan.candidate(0)) is not None:
+            dollars = first.cost.usd or 0.0
+            if not budget.reserve(run.now, dollars):
+                raise BudgetExceeded(route.name, budget.limit, budget.per, dollars, budget.retry_in(run.now, dollars))
+            run.reserved = dollars
+        return run
 
-    async def _whole(self, run: Run, step: Try) -> Completion:
+    async def _whole(self, run: Run, step: Try) -> Delivery:
+        """An attempt that has all of the answer."""
         delivery = Delivery(self, run, step)
         try:
             while await delivery.more():
                 pass
-            return delivery.finish()
         except ProviderError as error:
             delivery.failed(error)
-            raise
-        finally:
             delivery.close()
+            raise
+        except BaseException:
+            delivery.close()
+            raise
+        return delivery
 
     def transport(self, provider: Provider) -> Transport:
         """The connections to one provider: its own, so that its hung calls block nobody else's."""
@@ -243,6 +263,8 @@ class Router:
         return found
 
     def _ended(self, run: Run, outcome: str, answer: Completion | None = None) -> None:
+        if run.reserved:
+            self._settle(run)
         if not self._hooks and outcome == "success" and len(run.attempts) == 1 and not log.isEnabledFor(logging.INFO):
             return  # nobody listens, and the log has nothing to say
         attempts = tuple(run.attempts)
@@ -250,6 +272,12 @@ class Router:
         name = answer.deployment if answer is not None else None
         changes = answer.changes if answer is not None else ()
         self.emit(RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost))
+
+    def _settle(self, run: Run) -> None:
+        """What the request has cost, in place of what was set aside for it."""
+        budget = self.health.budget(self._route(run.plan.request))
+        if budget is not None:
+            budget.settle(run.now, run.reserved, sum(attempt.cost.usd or 0.0 for attempt in run.attempts))
 
     def learn(self, error: ProviderError, call: Call) -> None:
         """Note what a refusal plainly says of the deployment; told once, used from the next request on."""

@@ -15,20 +15,23 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from providers.dialect import MEDIA, PARAMS, REASONING, DeploymentRow, DialectRow, Row, Source
 from providers.errors import nearest
 from providers.secret import Secret
-from providers.types import Fidelity, Sampling
-from router.config import Gateway, Need, OnInterruption, Order, Policy, Select
+from providers.types import Fidelity, OnInterruption, Sampling
+from router.config import Gateway, Hedge, Need, Order, Policy, Select
 from router.fields import (
     Amount,
     BaseURL,
     Count,
     Dollars,
     Duration,
+    HedgeAfter,
     HoldFor,
+    Money,
     Name,
     Pool,
     Protocol,
     ProviderName,
     SecretText,
+    Share,
     Size,
     Whole,
 )
@@ -36,7 +39,7 @@ from router.fields import (
 CANONICAL = (*PARAMS, *REASONING, *MEDIA, "messages", "reasoning_content")  # every field that a Change can speak of
 _PORTS = 65_535
 
-_policy, _gateway = Policy(), Gateway()
+_policy, _gateway, _hedge = Policy(), Gateway(), Hedge()
 
 
 # -- providers and models ---------------------------------------------------------------------------------------------
@@ -154,6 +157,13 @@ class CircuitRow(Row):
         return self
 
 
+class HedgeRow(Row):
+    """A second call, elsewhere, while the first one has not said anything; off unless it stands here."""
+
+    after: HedgeAfter = Field(default=_hedge.after, description="p95 (of its first token, at least 1s), or a duration")
+    budget: Share = Field(default=_hedge.budget, description="of the requests that may have one")
+
+
 class PolicyRow(Row):
     """What may be done for one request. The one named `default` serves wherever no policy is named."""
 
@@ -168,6 +178,8 @@ class PolicyRow(Row):
         default=_policy.on_interruption, description="when a committed stream breaks"
     )
     hold: HoldFor | None = None
+    max_cost: Money | None = Field(default=None, description="dollars for one request, all its attempts together")
+    hedge: HedgeRow | None = None
 
 
 def _shorthand(key: str) -> Callable[[object], object]:
@@ -205,6 +217,26 @@ PolicyOrName = Annotated[
 ]
 
 
+class BudgetRow(Row):
+    """What a route may cost in any span of time. Then it refuses, before anything is sent."""
+
+    limit: Money
+    per: Duration = 3600.0
+
+
+class PriceLimitRow(Row):
+    """Dollars per million tokens. null: no limit."""
+
+    input: Money | None = None
+    output: Money | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.input is None and self.output is None:
+            raise ValueError("limits nothing; write e.g. {input: $0.50, output: $2}")
+        return self
+
+
 class RouteRow(Row):
     """What a name in `model` stands for: deployments, and how they are chosen."""
 
@@ -216,6 +248,9 @@ class RouteRow(Row):
     needs: tuple[Need, ...] = Field(
         default=(), description="what this route's callers rely on; `router check` holds it"
     )
+    budget: BudgetRow | None = None
+    max_price: PriceLimitRow | None = Field(default=None, description="whoever costs more is not asked")
+    prefer_price: PriceLimitRow | None = Field(default=None, description="whoever costs more is asked after the others")
 
 
 class GatewayRow(Row):

@@ -17,13 +17,15 @@ from providers.errors import ProviderError
 from providers.types import Attempt
 from providers.wire import Call
 from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, everybody_rests
+from router.hedge import Hedges, may_hedge, second
 from router.plan import Candidate, Plan
 from router.policy import Stop, Try, callers_own, next_step
+from router.race import Entrant, race
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Entrant)
 Attempting = Callable[["Run", Try], Awaitable[T]]
 """Makes the attempt that a step says."""
 
@@ -31,9 +33,13 @@ Attempting = Callable[["Run", Try], Awaitable[T]]
 class Run:
     """A request under way. Times are seconds since it came in, by the event loop's clock."""
 
-    def __init__(self, plan: Plan, *, key: str, rng: Random, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, plan: Plan, *, key: str, rng: Random, loop: asyncio.AbstractEventLoop, hedges: Hedges | None = None
+    ) -> None:
         self.plan, self.key = plan, key
+        self._hedges = hedges
         self.attempts: list[Attempt] = []
+        self.reserved = 0.0  # dollars of the route's budget
         self._rng, self._loop = rng, loop
         self._began = loop.time()
         self._failed_tasks: dict[str, int] = {}
@@ -75,7 +81,7 @@ class Run:
         if isinstance(self.step, Stop):
             raise self._ending(self.step, None)
         try:
-            return await self._try(attempt, self.step)
+            return await self._first(attempt, self.step)
         except ProviderError as error:
             failure = error
         return await self.again(attempt, failure)
@@ -110,6 +116,30 @@ class Run:
         if step.delay:
             await asyncio.sleep(step.delay)
         return await attempt(self, step)
+
+    async def _first(self, attempt: Attempting[T], step: Try) -> T:
+        """The first attempt; and beside it a second one, where the policy hedges and this one is silent for too long."""
+        hedge, hedges = self.plan.policy.hedge, self._hedges
+        if hedge is None or hedges is None or not may_hedge(self.plan, step):
+            return await self._try(attempt, step)
+        hedges.credit(self.plan.route, hedge)
+        first, streaming = self.candidate(step).deployment, self.candidate(step).call.streaming
+        seconds = hedges.after(hedge, first, streaming=streaming)
+        if seconds is None:
+            return await self._try(attempt, step)
+        if step.delay:
+            await asyncio.sleep(step.delay)
+        began = self.elapsed
+        won = await race(attempt(self, step), seconds, lambda: self._second(attempt, step, hedges))
+        if won.deployment != first:
+            hedges.observed(first, self.elapsed - began, streaming=streaming)
+        return won
+
+    def _second(self, attempt: Attempting[T], step: Try, hedges: Hedges) -> Awaitable[T] | None:
+        beside = second(self.plan, step, self.elapsed)
+        if beside is None or not hedges.take(self.plan.route):
+            return None
+        return attempt(self, beside)
 
     async def _turn(self, attempt: Attempting[T]) -> T:
         """One attempt; tenacity awaits only what is itself a coroutine function, and sleeps itself."""

@@ -19,6 +19,7 @@ DURATION = rf"^({NUMBER}) ?(ms|s|m|h|)$"
 SIZE = rf"^({NUMBER}) ?(B|KB|MB|GB|)$"
 HOLD_TOKENS = r"^([0-9]{1,9}) tokens?$"
 MONEY = rf"^\$? ?({NUMBER})$"
+SHARE = rf"^({NUMBER}) ?%$"
 
 
 def number(value: object) -> float:
@@ -76,6 +77,22 @@ def money(value: object) -> float:
     if found is None:
         raise ValueError(f"{value!r} is not an amount of dollars; write e.g. $0.50 or 0.5")
     return float(found[1])
+
+
+def share(value: object) -> float:
+    """A part of a whole, more than zero: `5%`, or 0.05; at most all of it."""
+    if isinstance(value, str) and (found := re.fullmatch(SHARE, value, re.ASCII)):
+        part = float(found[1]) / 100
+    else:
+        part = number(value)
+    if not 0 < part <= 1:
+        raise ValueError(f"{value!r} is not a share; write e.g. 5% or 0.05")
+    return part
+
+
+def hedge_after(value: object) -> float | None:
+    """When a second call goes out: `p95` (None), or after a duration."""
+    return None if value is None or value == "p95" else duration(value)
 
 
 def hold(value: object) -> tuple[float | None, int | None]:

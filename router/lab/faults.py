@@ -21,6 +21,7 @@ _AT_ARRIVAL = frozenset(
 _STREAM_ONLY = frozenset(
     {"json_instead_of_stream", "first_token_delay", "cut_after", "reset_after", "stall_after", "hold_open", "no_done"}
     | {"malformed_event", "error_event", "duplicate_event", "empty_stream", "comments_forever", "framing"}
+    | {"late_usage"}
 )
 # Only mean something for a whole answer.
 _WHOLE_ONLY = frozenset({"truncate_body", "body_reset", "stall_body", "trickle_headers"})
@@ -39,6 +40,7 @@ class Fault:
     count: int = 0
     flag: bool = False
     newline: str = "\n"
+    times: float = 0.0
 
     def __repr__(self) -> str:
         """The constructor's name and what differs from the defaults."""
@@ -150,6 +152,11 @@ class Fault:
         return cls("slow_headers", seconds=seconds)
 
     @classmethod
+    def slow(cls, times: float) -> Fault:
+        """A right answer whose first token, and every token after it, takes so many times as long."""
+        return cls("slow", times=times)
+
+    @classmethod
     def trickle_headers(cls, size: int = 1, interval: float = 0.02) -> Fault:
         """A right answer whose bytes, headers first, come *size* at a time."""
         return cls("trickle_headers", count=size, seconds=interval)
@@ -178,6 +185,14 @@ class Fault:
     def lost_response(cls) -> Fault:
         """The request is accepted, worked on and billed; the connection dies before the answer."""
         return cls("lost_response")
+
+    @classmethod
+    def duplicate_task(cls) -> Fault:
+        """The request arrives twice, and the second copy is answered: where tasks have names, that one is taken.
+
+        Only Runware's have; elsewhere it changes nothing.
+        """
+        return cls("duplicate_task")
 
     @classmethod
     def truncate_body(cls, size: int) -> Fault:
@@ -255,6 +270,11 @@ class Fault:
     def no_done(cls) -> Fault:
         """Everything but [DONE]."""
         return cls("no_done")
+
+    @classmethod
+    def late_usage(cls, seconds: float) -> Fault:
+        """The last event, which brings usage or cost where a provider has them, comes *seconds* after the others."""
+        return cls("late_usage", seconds=seconds)
 
     @classmethod
     def no_finish(cls) -> Fault:

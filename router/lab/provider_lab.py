@@ -151,7 +151,7 @@ class ProviderLab:
             RecordingError: it cannot be read.
         """
         if not isinstance(recording, Recording):
-            recording = read_recording(self._found(recording))
+            recording = read_recording(found(recording, self._root))
         for name in recording.providers:
             if name not in self.emulators and name not in EMULATORS and name not in self._kinds():
                 self.start(name, kind=kind_of(name, recording))
@@ -196,17 +196,11 @@ class ProviderLab:
         from router.load import load
 
         if isinstance(source, str | Path):
-            source = self._found(source)
+            source = found(source, self._root)
             written: Any = documents.read(source, file=str(source)).value
         else:
             written = source
         return load(source, environ=environ_for(written, self._environ))
-
-    def _found(self, path: str | Path) -> Path:
-        path = Path(path)
-        if self._root is not None and not path.is_absolute() and not path.exists() and (self._root / path).exists():
-            return self._root / path
-        return path
 
     def _furnish(self, config: Config) -> None:
         """Have an emulator for every provider of *config*; each sells what is bought there, at the price that is known."""
@@ -273,6 +267,13 @@ class ProviderLab:
     async def _leave(self) -> None:
         self._router = None
         await self._stack.aclose()
+
+
+def found(source: Any, root: Path | None) -> Any:
+    """*source*; where it is a relative path of nothing that is there, the same path from *root*, if that is."""
+    if not isinstance(source, str | Path) or root is None or Path(source).exists():
+        return source
+    return root / source if (root / source).exists() else source
 
 
 def _in_a_loop() -> bool:

@@ -159,10 +159,13 @@ HARMLESS: dict[str, tuple[Fault, tuple[bool, ...]]] = {
     "framing crlf": (Fault.framing("\r\n"), (STREAMED,)),
     "framing cr": (Fault.framing("\r"), (STREAMED,)),
     "framing bom": (Fault.framing(bom=True), (STREAMED,)),
+    "late_usage": (Fault.late_usage(0.05), (STREAMED,)),
+    "slow": (Fault.slow(3), (WHOLE, STREAMED)),
 }
 ELSEWHERE = {
     "content_policy",
     "drop_after",
+    "duplicate_task",
     "think_in_content",
     "answer_in_reasoning",
     "duplicate_event",

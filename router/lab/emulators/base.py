@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, cast
@@ -27,6 +28,10 @@ from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
 from router.lab.memory import Network
 from router.lab.recording import Recording, RecordingError, read_recording
+
+Director = Callable[[Received, Callable[[Fault], bool], bool], Fault | None]
+"""Chooses the fault of a request: what arrived, whether a fault can be carried out on it, and whether it makes a new
+answer."""
 
 
 class Emulator(ABC):
@@ -59,6 +64,7 @@ class Emulator(ABC):
         self._answers: Script[tuple[Answer, ...]] = Script()
         self._faults: Script[Fault] = Script()
         self._replay: Replay | None = None
+        self._director: Director | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._host, self._port = "127.0.0.1", 0
@@ -89,9 +95,14 @@ class Emulator(ABC):
         """Apply *fault* to the next requests that it fits; *times* None is for ever, ``heal`` ends it."""
         self._faults.add(fault if isinstance(fault, Fault) else fault(), times, when)
 
+    def direct(self, director: Director | None) -> None:
+        """Let *director* choose the fault of every request, where none of `fail` is meant for it."""
+        self._director = director
+
     def heal(self) -> None:
         """Forget the faults."""
         self._faults.clear()
+        self._director = None
 
     def replay(
         self,
@@ -120,7 +131,7 @@ class Emulator(ABC):
 
     def forget(self) -> None:
         """Forget faults, answers, a recording, requests and invoices."""
-        self._faults.clear()
+        self.heal()
         self._answers.clear()
         self._replay = None
         self.requests.clear()
@@ -227,20 +238,21 @@ class Emulator(ABC):
         if not self.is_inference(received):
             return await self._send(request, received, self.other(received), None)
         again = self._replay.find(received) if self._replay is not None else None
-        entry = self._faults.take(received, lambda fault: self._fits(fault, received, again))
-        if entry is not None and entry.item.at_arrival:
-            return await self._fail_at_arrival(request, received, entry.item)
+        fits = partial(self._fits, received=received, again=again)
+        entry = self._faults.take(received, fits)
+        fault = entry.item if entry is not None else None
+        if fault is None and self._director is not None:
+            fault = self._director(received, fits, self.generates(received))
+        if fault is not None and fault.at_arrival:
+            return await self._fail_at_arrival(request, received, fault)
         if again is not None:
-            return await self._send_again(request, received, again, entry.item if entry else None)
-        outcome = (
-            self._over_limit(received)
-            or self._not_recorded(received)
-            or self.answer(received, entry.item if entry else None)
-        )
-        if entry is not None and isinstance(outcome, Whole) and outcome.refused:
-            self._faults.give_back(entry)
-            entry = None
-        return await self._send(request, received, outcome, entry.item if entry else None)
+            return await self._send_again(request, received, again, fault)
+        outcome = self._over_limit(received) or self._not_recorded(received) or self.answer(received, fault)
+        if fault is not None and isinstance(outcome, Whole) and outcome.refused:
+            fault = None
+            if entry is not None:
+                self._faults.give_back(entry)
+        return await self._send(request, received, outcome, fault)
 
     def _fits(self, fault: Fault, received: Received, again: Again | None) -> bool:
         fits = fault.fits(streaming=self.wants_stream(received), generates=self.generates(received))
@@ -256,6 +268,7 @@ class Emulator(ABC):
         self, request: web.Request, received: Received, again: Again, fault: Fault | None
     ) -> web.StreamResponse:
         """Send what was recorded, at the recorded pace; a *fault* works on the same answer as it would be made today."""
+        again.use()
         received.replayed = again.line
         await _sleep(again.after)
         if again.fault is not None:
@@ -284,6 +297,8 @@ class Emulator(ABC):
             return await sending.disturb(request, fault)
         if fault is not None and kind == "slow_headers":
             await _sleep(fault.seconds)
+        slow = fault.times if kind == "slow" and fault is not None else 1.0
+        await _sleep(self.latency * (slow - 1))
         if kind == "json_instead_of_stream" and isinstance(outcome, Stream):
             outcome = outcome.whole
         headers = {**self._dated(), **self.reply_headers(received), **outcome.headers}
@@ -291,7 +306,7 @@ class Emulator(ABC):
         if isinstance(outcome, Whole):
             return await sending.send_whole(request, replace(outcome, headers=headers), fault)
         return await sending.send_stream(
-            request, replace(outcome, headers=headers), fault, token_delay=self.token_delay
+            request, replace(outcome, headers=headers), fault, token_delay=self.token_delay * slow
         )
 
     def _dated(self) -> Mapping[str, str]:

@@ -107,6 +107,9 @@ def _rewritten(frames: list[Frame], fault: Fault) -> list[Frame]:
     if fault.kind == "first_token_delay":
         at = next((number for number, frame in enumerate(frames) if frame.kind == "token"), 0)
         return [replace(f, delay=fault.seconds) if number == at else f for number, f in enumerate(frames)]
+    if fault.kind == "late_usage":
+        last = max((number for number, frame in enumerate(frames) if frame.counts), default=0)
+        return [replace(f, delay=fault.seconds) if number == last else f for number, f in enumerate(frames)]
     return frames
 
 

@@ -10,7 +10,7 @@ Refuses to guess: where nothing matches, it says which recorded request is the n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,9 @@ from router.lab.recording import Answered, Piece, Recorded, Recording
 _NEW_EVERY_TIME = ("taskUUID", "webhookURL")
 _DIFFERENCES = 4  # so many are named where nothing matches
 # What these do to an answer is done while it is generated; a recorded one was generated long ago.
-_SHAPES = frozenset({"no_finish", "abort", "think_in_content", "answer_in_reasoning", "usage_missing"})
+_SHAPES = frozenset(
+    {"no_finish", "abort", "think_in_content", "answer_in_reasoning", "usage_missing", "duplicate_task"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,14 @@ class Again:
     """A recorded exchange, ready to be sent again *after* so many seconds.
 
     *raw* is what is sent. *shaped* is the same as a stream or a whole answer, for a fault to work on; None where that
-    would not be the same any more. *fault* stands in place of an answer that never came.
+    would not be the same any more. *fault* stands in place of an answer that never came. *use* says that it is sent: the
+    next request of its kind gets the next one.
     """
 
     line: int
     after: float
     raw: Raw | None
+    use: Callable[[], None]
     shaped: Outcome | None = None
     fault: Fault | None = None
 
@@ -63,17 +67,19 @@ class Replay:
             self._by.setdefault(_key(one.method, one.path, one.body), []).append(one)
 
     def find(self, received: Received) -> Again | None:
-        """The recorded exchange that answers *received*, used up by this; None where nothing matches."""
+        """The recorded exchange that answers *received*; None where nothing matches."""
         key = _key(received.method, _path(received), self._renamed(received.body))
         found = self._by.get(key)
         if not found:
             return None
-        turn = self._used.get(key, 0)
-        self._used[key] = turn + 1
-        one = found[min(turn, len(found) - 1)]
+        one = found[min(self._used.get(key, 0), len(found) - 1)]
         names = dict(zip(_uuids(one.body), _uuids(received.body), strict=False))
-        self._names |= {asked: recorded for recorded, asked in names.items()}
-        return self._again(one, names)
+
+        def use() -> None:
+            self._used[key] = self._used.get(key, 0) + 1
+            self._names.update({asked: recorded for recorded, asked in names.items()})
+
+        return self._again(one, names, use)
 
     def why_not(self, received: Received) -> str:
         """What to say where nothing matches."""
@@ -102,11 +108,11 @@ class Replay:
             return {**body, "taskUUID": self._names[body["taskUUID"]]}
         return body
 
-    def _again(self, one: Recorded, names: Mapping[str, str]) -> Again:
+    def _again(self, one: Recorded, names: Mapping[str, str], use: Callable[[], None]) -> Again:
         answered = one.response
         if answered is None:
             fault = Fault.silence() if one.ended == "left" else Fault.refuse()
-            return Again(one.line, 0.0, None, fault=fault)
+            return Again(one.line, 0.0, None, use, fault=fault)
         pieces = [
             Piece(piece.after * self._pace, data)
             for piece, data in zip(answered.pieces, _renamed(answered, names), strict=True)
@@ -114,7 +120,7 @@ class Replay:
         ending = {"whole": "eof", "left": "stall", "failed": "fin"}[one.ended]
         raw = Raw(tuple(pieces), answered.status, answered.headers, ending)  # type: ignore[arg-type]  # it is one of them
         shaped = _shaped(raw) if one.ended == "whole" else None
-        return Again(one.line, answered.after * self._pace, raw, shaped)
+        return Again(one.line, answered.after * self._pace, raw, use, shaped)
 
 
 def _renamed(answered: Answered, names: Mapping[str, str]) -> list[bytes]:

@@ -151,7 +151,9 @@ class Runware(Emulator):
             errors.append(error)
             return
         _, items = self._accept(task, received, fault)
-        if task.get("deliveryMethod") == "async":
+        if fault is not None and fault.kind == "duplicate_task":
+            errors.append(self._conflict(task))
+        elif task.get("deliveryMethod") == "async":
             self._tasks_seen[task["taskUUID"].lower()].polls = self._processing_polls
             data.append({"taskType": "textInference", "taskUUID": task["taskUUID"]})
         else:
@@ -191,6 +193,11 @@ class Runware(Emulator):
         problem = self.words[kind]
         message = problem.message.replace("{model}", task["model"])
         return problem.status, render.error_entry(replace(problem, message=message), task)
+
+    def _conflict(self, task: Json) -> tuple[int, Json]:
+        """The answer to the second copy of a task."""
+        problem = self.words["conflict"]
+        return problem.status, render.error_entry(problem, task)
 
     def _against(self, task: Json) -> str | None:
         if task["model"] not in self.models:
@@ -239,6 +246,8 @@ class Runware(Emulator):
         if error is not None:
             return replace(self._before_stream(*error), refused=True)
         results, items = self._accept(task, received, fault)
+        if fault is not None and fault.kind == "duplicate_task":
+            return self._before_stream(*self._conflict(task))
         usage = fault is None or fault.kind != "usage_missing"
         frames = render.events(task, results[0], self._shape, usage=usage, done=self._done)
         failure = render.error_entry(self.problem_in_200(None), task)

@@ -1,0 +1,11 @@
+"""Drills: a user's own routes file, run against emulators through every failure we know of, with a verdict for each.
+
+`engine` runs them, `stage` sets one up, `play` lets the callers call, `judge` looks at what came of it and `why` says what
+would have helped; `report` has it all.
+"""
+
+from router.lab.drills.engine import adrill, drill
+from router.lab.drills.named import named_scenarios
+from router.lab.drills.report import Finding, Report, Result
+
+__all__ = ["Finding", "Report", "Result", "adrill", "drill", "named_scenarios"]

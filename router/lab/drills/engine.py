@@ -1,0 +1,233 @@
+"""`drill`: the user's routes file through every scenario, one route and one rehearsal after the other.
+
+Knows the order of things, which scenarios apply to a route, and how a finding gets its line. Refuses to judge (`judge`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from providers.errors import nearest
+from router.documents import Document, plain, read
+from router.lab.drills.judge import SLACK, VERDICTS, Word, judge
+from router.lab.drills.named import named_scenarios
+from router.lab.drills.play import play
+from router.lab.drills.report import Finding, Report, Result, result_of
+from router.lab.drills.stage import Clock, Ground, Unplayable
+from router.lab.redirect import environ_for
+from router.lab.script import Script, load_scripts, provider_of
+from router.problems import together
+
+if TYPE_CHECKING:
+    from router.config import Config
+    from router.problems import Steps
+
+Source = str | Path | Mapping[str, Any]
+Progress = Callable[[int, int, Result], None]
+"""Told after every rehearsal: how many are done, of how many, and the latest."""
+
+
+def drill(
+    source: Source,
+    scenarios: Iterable[str | Script | Path] | None = None,
+    *,
+    routes: Iterable[str] | None = None,
+    seed: int = 0,
+    clock: Clock = "virtual",
+    at_least: Word = "pass",
+    progress: Progress | None = None,
+) -> Report:
+    """Run a routes file through scenarios of trouble, against emulators of its providers.
+
+    No key, no environment and no network is needed: every provider of a route is stood in for by an emulator, and what
+    the file says of policies, timeouts, tiers and fidelity is what is tested.
+
+    Args:
+        source: path of a YAML file, or the same as a mapping.
+        scenarios: names of shipped scenarios (`named_scenarios`), `Script`s, and paths of files with scripts; all the
+            shipped ones by default.
+        routes: names of routes; by default all of the file.
+        seed: of all chance; the same seed gives the same report, to the byte.
+        clock: `virtual` (in memory, a minute takes milliseconds) or `real` (over sockets, a minute takes a minute).
+        at_least: the worst verdict that is no finding: `pass`, `partial` or `safe`.
+        progress: told after every rehearsal.
+
+    Raises:
+        ConfigError: the file, or a file of scripts, means nothing; `.problems` has all that is wrong.
+        ValueError: a scenario, a route, a clock or a verdict is not known; the message names the nearest one.
+    """
+    _known("clock", clock, SLACK)
+    _known("verdict", at_least, VERDICTS[1:])
+    one = _Drill(source, _scripts(scenarios), routes, seed, clock, at_least, progress)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return one.report()
+    with ThreadPoolExecutor(1) as apart:  # a loop that runs here cannot run another one inside
+        return apart.submit(one.report).result()
+
+
+async def adrill(
+    source: Source,
+    scenarios: Iterable[str | Script | Path] | None = None,
+    *,
+    routes: Iterable[str] | None = None,
+    seed: int = 0,
+    clock: Clock = "virtual",
+    at_least: Word = "pass",
+    progress: Progress | None = None,
+) -> Report:
+    """As `drill`, for a caller whose event loop goes on meanwhile."""
+    return await asyncio.to_thread(
+        drill, source, scenarios, routes=routes, seed=seed, clock=clock, at_least=at_least, progress=progress
+    )
+
+
+def _known(what: str, word: str, words: Iterable[str]) -> None:
+    words = tuple(words)
+    if word not in words:
+        raise ValueError(f"there is no {what} called {word!r}; {nearest(word, words)}")
+
+
+def _scripts(wanted: Iterable[str | Script | Path] | None) -> list[Script]:
+    named = named_scenarios()
+    if wanted is None:
+        return list(named.values())
+    found: list[Script] = []
+    for one in [wanted] if isinstance(wanted, (str, Script, Path)) else wanted:
+        if isinstance(one, Script):
+            found.append(one)
+        elif isinstance(one, Path) or one.endswith((".yaml", ".yml")):
+            found += load_scripts(one)
+        else:
+            _known("scenario", one, named)
+            found.append(named[one])
+    return found
+
+
+@dataclass
+class _Drill:
+    """One drill under way."""
+
+    source: Source
+    scripts: Sequence[Script]
+    wanted: Iterable[str] | None
+    seed: int
+    clock: Clock
+    at_least: Word
+    progress: Progress | None
+
+    def report(self) -> Report:
+        """Play everything."""
+        source = self.source
+        self.document = plain(source) if isinstance(source, Mapping) else read(Path(source), file=str(source))
+        self.config = _load(self.document)
+        routes = self._routes()
+        problems = [problem for script in self.scripts for problem in script.strangers(tuple(self.config.deployments))]
+        if problems:
+            raise together(problems)
+        results: list[Result] = []
+        total = len(routes) * len(self.scripts)
+        for name in routes:
+            for result in self._of_route(name):
+                results.append(result)
+                if self.progress is not None:
+                    self.progress(len(results), total, result)
+        noted = tuple(self._noted())
+        return Report(self.config.file or "routes", tuple(results), noted, self.at_least, self.seed)
+
+    def _routes(self) -> list[str]:
+        known = list(self.config.routes)
+        if self.wanted is None:
+            return known
+        chosen = [self.wanted] if isinstance(self.wanted, str) else list(self.wanted)
+        for name in chosen:
+            if self.config.route(name) is None:
+                _known("route", name, known)
+        return chosen
+
+    def _of_route(self, name: str) -> Iterator[Result]:
+        route = self.config.route(name)
+        assert route is not None  # noqa: S101  # `_routes` has looked
+        usual = Ground(self.config, route, self.clock, self.seed)
+        for script in self.scripts:
+            asks = script.callers.request
+            yield self._rehearsed(replace(usual, asks=asks) if asks else usual, script)
+
+    def _rehearsed(self, ground: Ground, script: Script) -> Result:
+        name = ground.route.name
+        try:
+            why = _why_not(ground, script)
+            if why:
+                return Result(script.name, name, "skipped", script.says, skipped=why)
+            played = _run(play(ground, script), self.clock)
+        except Unplayable as error:
+            return Result(script.name, name, "skipped", script.says, skipped=str(error))
+        if script.troubles and not played.met:
+            asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked)) or "nobody"
+            why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
+            return Result(script.name, name, "skipped", script.says, skipped=why)
+        verdict, faults = judge(played)
+        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in faults])
+
+    def _finding(self, fault: Any, verdict: Word, script: Script, route: str) -> Finding:
+        cause = fault.cause
+        return Finding(
+            severity="error" if verdict == "fail" else "warning",
+            message=cause.message,
+            scenario=script.name,
+            route=route,
+            deployment=cause.deployment,
+            path=cause.path,
+            line=self.document.line(_steps(cause.path)) if cause.path else None,
+            fix=cause.fix,
+        )
+
+    def _noted(self) -> Iterator[Finding]:
+        """What the file alone says."""
+        for problem in self.config.warnings:
+            yield Finding("warning", problem.message, path=problem.path, line=problem.line, fix=problem.hint)
+
+
+def _why_not(ground: Ground, script: Script) -> str:
+    """Why *script* cannot show anything on this route; empty if it can."""
+    if not ground.order:
+        why = "; ".join(f"{out.deployment}: {out.why}" for out in ground.plan.excluded)
+        return f"no deployment may serve the request ({why})"
+    concerned = script.cast(ground.order, ground.accounts).concerned
+    if script.troubles and not concerned:
+        meant = ", ".join(dict.fromkeys(who for one in script.troubles for who in one.who))
+        return f"it is about {meant}, and the route has {', '.join(dict.fromkeys(map(provider_of, ground.order)))}"
+    return ""
+
+
+def _run(main: Any, clock: Clock) -> Any:
+    from router.lab.virtual import run_virtually
+
+    if clock == "virtual":
+        return run_virtually(main)
+    with asyncio.Runner() as runner:
+        return runner.run(main)
+
+
+def _load(document: Document) -> Config:
+    """The configuration that *document* means, with something of the lab's in every variable that it names.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    from router import catalog
+    from router.load import load
+
+    environ = environ_for([document.value, catalog.document().value], {})
+    return load(document, environ=environ)
+
+
+def _steps(path: str) -> Steps:
+    """The steps of a dotted path of keys."""
+    return tuple(path.split("."))

@@ -1,0 +1,164 @@
+"""Judges what was played, on both views: what the callers got, and what the providers were asked. Pure.
+
+The four verdicts are those of the public benchmark:
+
+- `pass`: the callers got what they should, and every provider was asked as it should be;
+- `partial`: the callers got what they should; something about the way there was not right;
+- `safe`: a caller did not get what he should, and was told so: an error that names it, and nothing false;
+- `fail`: a caller was misled (a wrong, doubled or cut answer presented as a whole one) or heard nothing in time, or a
+  provider was hammered.
+
+What should come of a scenario is derived from the route: the policy that is being tested is the measure, not another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from router.lab.drills.conduct import conduct
+from router.lab.drills.stage import TOKEN_DELAY, WORDS
+from router.lab.drills.why import Cause, cause_of
+
+if TYPE_CHECKING:
+    from router.lab.drills.play import Heard, Played
+
+Word = Literal["pass", "partial", "safe", "fail", "skipped"]
+Kind = Literal["truth", "load", "served", "conduct"]
+VERDICTS: tuple[Word, ...] = ("fail", "safe", "partial", "pass")  # from worst to best
+SLACK = {"virtual": 0.5, "real": 2.0}  # seconds that a limit may be passed by
+READING = 0.5  # of the time that the tokens took to leave the provider, which the caller must have been reading
+
+
+class Fault(NamedTuple):
+    """Something that was not as it should be: whether it misleads, overloads, fails to serve, or is wrong conduct."""
+
+    kind: Kind
+    cause: Cause
+
+
+def judge(played: Played) -> tuple[Word, tuple[Fault, ...]]:
+    """The verdict on what was played, and why it is no better."""
+    found = tuple(_distinct(_faults(played)))
+    kinds = {one.kind for one in found}
+    if kinds & {"truth", "load"}:
+        return "fail", found
+    return ("safe" if "served" in kinds else "partial" if kinds else "pass"), found
+
+
+def _distinct(faults: Iterator[Fault]) -> Iterator[Fault]:
+    """Each only once, however many callers met it."""
+    seen: set[tuple[Kind, str]] = set()
+    for one in faults:
+        if (key := (one.kind, one.cause.message)) not in seen:
+            seen.add(key)
+            yield one
+
+
+def _faults(played: Played) -> Iterator[Fault]:
+    for heard in played.heard:
+        yield from (Fault("truth", Cause(message)) for message in _truth(heard, played))
+    yield from _served(played)
+    for kind, message in conduct(played):
+        yield Fault(kind, Cause(message))
+    if len(played.heard) == 1:
+        yield from (Fault("conduct", Cause(message)) for message in _reading(played.heard[0], played))
+
+
+# -- the truth --------------------------------------------------------------------------------------------------------
+
+
+def _truth(heard: Heard, played: Played) -> Iterator[str]:
+    deadline = played.ground.route.policy.deadline
+    if heard.hung:
+        yield f"a caller still waited {heard.total:.0f} s after he had asked; the deadline is {deadline:g} s"
+        return
+    if heard.total > deadline + SLACK[played.ground.clock]:
+        yield f"it took {heard.total:.1f} s, and the deadline is {deadline:g} s"
+    if heard.error is None:
+        yield from _whole_truth(heard, played)
+    else:
+        yield from _honest(heard, played)
+
+
+def _whole_truth(heard: Heard, played: Played) -> Iterator[str]:
+    """What was presented as an answer is one, to the letter."""
+    answer = heard.answer
+    if answer is None:
+        yield "a stream ended without a completion and without an error"
+        return
+    said = played.ground.said.get(answer.deployment)
+    if said is None:
+        yield f"the answer names {answer.deployment!r}, which is not of this route"
+        return
+    if heard.text != said.content:
+        yield f"{_measure(heard.text, said.content)} was presented as a whole answer"
+    elif answer.content != said.content:
+        yield "the completion does not hold what the caller had read"
+    if heard.finish_reason != "stop":
+        yield f"finish_reason is {heard.finish_reason!r}, and the model had stopped by itself"
+
+
+def _measure(text: str, whole: str) -> str:
+    if whole.startswith(text):
+        return f"an answer of {len(text.split())} words of {len(whole.split())}"
+    return f"something that no deployment had said (…{text[-30:]!r})"
+
+
+def _honest(heard: Heard, played: Played) -> Iterator[str]:
+    """What was read before an error came was said by somebody, and the error holds it."""
+    from router.errors import RouterError
+
+    if not isinstance(heard.error, RouterError):
+        yield f"the caller met {type(heard.error).__name__}, no error of the router: {heard.error}"
+    if heard.text and not any(said.content.startswith(heard.text) for said in played.ground.said.values()):
+        yield f"the caller read something that no deployment had said (…{heard.text[-30:]!r})"
+    partial = getattr(heard.error, "partial", None)
+    if ((partial.content or "") if partial is not None else "") != heard.text:
+        yield "the error does not hold what the caller had read"
+
+
+# -- served -----------------------------------------------------------------------------------------------------------
+
+
+def _served(played: Played) -> Iterator[Fault]:
+    expected = played.script.expect
+    lost = [heard for heard in played.heard if not _as_expected(heard, expected)]
+    told: dict[str, tuple[Cause, int]] = {}
+    for heard in lost:
+        if heard.error is None:
+            yield Fault("conduct", Cause(f"{' or '.join(expected)} was to come of it, and an answer came"))
+            continue
+        cause = cause_of(heard, played)
+        told[cause.message] = (cause, told.get(cause.message, (cause, 0))[1] + 1)
+    for cause, count in told.values():
+        many = f"{count} of {len(played.heard)} callers got no answer: " if len(played.heard) > 1 else ""
+        yield Fault("served", cause._replace(message=many + cause.message))
+
+
+def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
+    if heard.error is None:
+        return "answer" in expected
+    names = {kind.__name__ for kind in type(heard.error).__mro__}
+    return "error" in expected or bool(names & set(expected))
+
+
+# -- the pace ---------------------------------------------------------------------------------------------------------
+
+
+def _reading(heard: Heard, played: Played) -> Iterator[str]:
+    """A stream reaches the caller while it is being said, unless the policy holds it."""
+    unusual = any(one.fault is not None and one.fault.kind in _AT_ONCE for one in played.asked)
+    if not played.script.callers.stream or heard.answer is None or heard.first is None or heard.last is None:
+        return
+    if unusual or played.ground.route.policy.hold is not None:
+        return
+    seams = heard.answer.seams
+    words = len((heard.answer.content or "")[: seams[0].content].split()) if seams else WORDS
+    leaving = max(words - 1, 0) * TOKEN_DELAY
+    if heard.last - heard.first < READING * leaving:
+        yield "the first token reached the caller when the last one had left the provider"
+
+
+# What is whole before any of it can be passed on.
+_AT_ONCE = frozenset({"json_instead_of_stream", "trickle", "answer_in_reasoning", "duplicate_task"})
