@@ -132,9 +132,9 @@ def _call(one: Recorded, body: Mapping[str, Any], endpoint: Endpoint) -> Call:
     streaming = body.get("stream") is True or body.get("deliveryMethod") == "stream"
     facts: dict[str, Any] = {"choices": body["n"]} if isinstance(body.get("n"), int) else {}
     if isinstance(one.body, list):
-        later = body.get("deliveryMethod") == "async"
-        facts = {"task": str(body.get("taskUUID")), "results": int(body.get("numberResults") or 1), "later": later}
-    return Call(endpoint, http, (), _thinking(body, endpoint), streaming, facts)
+        facts = {"task": str(body.get("taskUUID")), "results": int(body.get("numberResults") or 1)}
+    later = body.get("deliveryMethod") == "async"
+    return Call(endpoint, http, (), _thinking(body, endpoint), streaming, facts, polled=later)
 
 
 def _thinking(body: Mapping[str, Any], endpoint: Endpoint) -> bool | None:

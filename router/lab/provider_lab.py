@@ -195,12 +195,13 @@ class ProviderLab:
         from router.lab.redirect import environ_for
         from router.load import load
 
-        if isinstance(source, str | Path):
-            source = found(source, self._root)
-            written: Any = documents.read(source, file=str(source)).value
-        else:
-            written = source
-        return load(source, environ=environ_for(written, self._environ))
+        path = found(source, self._root)
+        written = (
+            documents.read(Path(path), file=str(source))
+            if isinstance(path, str | Path)
+            else documents.plain(path or {})
+        )
+        return load(written, environ=environ_for(written.value, self._environ))
 
     def _furnish(self, config: Config) -> None:
         """Have an emulator for every provider of *config*; each sells what is bought there, at the price that is known."""

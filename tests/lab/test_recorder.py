@@ -37,6 +37,14 @@ async def recorded(
                 yield router, lab, made
 
 
+async def answer(router: Router, *, streaming: bool):
+    """The answer to one question, whichever way it comes."""
+    request = {"model": "chat", "messages": QUESTION}
+    if streaming:
+        return [chunk async for chunk in router.stream(request)][-1].completion
+    return await router.complete(request)
+
+
 def leaks(file) -> list[str]:
     text = file.read_text("utf-8")
     return [piece for piece in PIECES if piece in text]
@@ -50,14 +58,9 @@ def test_what_was_sent_and_what_came_is_in_the_file(tmp_path, name, streaming):
 
     async def ask():
         async with recorded(file, name) as (router, lab, _):
-            request = {"model": "chat", "messages": QUESTION}
-            if streaming:
-                answer = [chunk async for chunk in router.stream(request)][-1].completion
-            else:
-                answer = await router.complete(request)
-            return answer, lab[name].requests
+            return await answer(router, streaming=streaming), lab[name].requests
 
-    answer, received = run_virtually(ask())
+    got, received = run_virtually(ask())
     (one,) = read_recording(file).exchanges
     assert one.response is not None
     said = one.response.body.decode()
@@ -65,7 +68,7 @@ def test_what_was_sent_and_what_came_is_in_the_file(tmp_path, name, streaming):
     assert (name, "POST", "whole", 200) == (one.provider, one.method, one.ended, one.response.status)
     assert received[0].path == "/v1" + one.path
     assert received[0].body == one.body
-    assert answer.id in said
+    assert got.id in said
     assert "You" in said
     assert {"Content-Type", "Accept"} == set(one.headers)
     assert "Content-Type" in one.response.headers
@@ -117,14 +120,11 @@ def test_how_an_exchange_ended_is_in_the_file(tmp_path, fault, ended, kind, stre
 
     async def ask():
         policy = {"attempts": 1, "timeouts": {"headers": "5s", "idle": "5s"}, "on_interruption": "error"}
-        async with recorded(file, "mixlayer", source={"policies": {"default": policy}}) as (router, lab, _):
+        route = {"deployments": ["mixlayer/qwen3.5-27b"], "policy": policy}
+        async with recorded(file, "mixlayer", source={"routes": {"chat": route}}) as (router, lab, _):
             lab["mixlayer"].fail(fault)
             with pytest.raises((DeploymentsExhausted, StreamInterrupted)):
-                if streaming:
-                    async for _chunk in router.stream({"model": "mixlayer/qwen3.5-27b", "messages": QUESTION}):
-                        pass
-                else:
-                    await router.complete({"model": "mixlayer/qwen3.5-27b", "messages": QUESTION})
+                await answer(router, streaming=streaming)
 
     run_virtually(ask())
     (one,) = read_recording(file).exchanges
@@ -194,11 +194,7 @@ async def test_a_key_that_comes_back_is_not_in_the_file(tmp_path, reply, streami
         with Recorder(file) as recorder:
             async with Router.open(written, environ={}, transports=recorder) as router:
                 with contextlib.suppress(RouterError):
-                    if streaming:
-                        async for _ in router.stream({"model": "chat", "messages": QUESTION}):
-                            pass
-                    else:
-                        await router.complete({"model": "chat", "messages": QUESTION})
+                    await answer(router, streaming=streaming)
 
     assert [] == leaks(file)
     assert 1 == len(read_recording(file))
