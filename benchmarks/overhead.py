@@ -33,15 +33,18 @@ sys.path.insert(0, str(ROOT))  # this checkout is measured, not one that happens
 
 import aiohttp  # noqa: E402  # after the path
 import pydantic  # noqa: E402
+from multidict import CIMultiDict  # noqa: E402
 
-from router import Request, Router  # noqa: E402
+from providers.types import Chunk, Usage  # noqa: E402
+from router import Request, Router, delivery  # noqa: E402
 
 # What design section 5 promises, as ratios to the bare client.
 TARGETS = {"whole": 1.25, "stream": 1.0, "failover": 1.25, "import": 1.25, "flat": 1.25}
 SHAPES = ("packets", "packed", "paced")
 EVENTS_PER_CALL = 5  # --calls 200 reads streams of 1,000 events in all, per side and round
 OTHER_SELECTS = ("weighted", "cheapest", "fastest", "least_busy")
-SECTIONS = ("calls", "plan", "import", "soak")
+SECTIONS = ("calls", "plan", "decide", "import", "soak")
+DECIDED = 50.0  # µs that deciding and bookkeeping may cost a request with three deployments (issue 5)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KEY = "no-key"
 
@@ -421,6 +424,79 @@ def clocked(work: Callable[[], object], count: int) -> float:
     return (time.process_time() - began) / count
 
 
+# -- deciding ---------------------------------------------------------------------------------------------------------
+
+
+class NoExchange:
+    """Stands where an attempt has its HTTP: the answer is there at once, and costs nothing to read."""
+
+    status, request_id = 200, None
+    headers: Mapping[str, str] = CIMultiDict({"Content-Type": "application/json", "Date": "now", "Server": "none"})
+    reader = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._left = [[Chunk(content="391", finish_reason="stop", usage=Usage(400, 480, 880))], []]
+
+    async def next(self) -> list[Chunk]:
+        """The answer, and then its end."""
+        return self._left.pop(0)
+
+    def extend(self, total: float) -> None:
+        """It takes no time."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+async def deciding(histories: Sequence[int], rounds: int, calls: int) -> list[dict[str, Any]]:
+    """What one call costs without its HTTP, in microseconds: planned, chosen, noted, recorded. By select and history.
+
+    *histories*: calls that the router has behind it.
+    """
+    real, delivery.Exchange = delivery.Exchange, NoExchange  # type: ignore[assignment, misc]  # as much of one as is used
+    found = []
+    try:
+        for select in ("priority", *OTHER_SELECTS):
+            async with three(select) as router:
+                ask, behind = Request.of(question_to("chat")), 0
+                for history in histories:
+                    for _ in range(history - behind):
+                        await router.complete(ask)
+                    behind = max(behind, history)
+                    best = min([await decided(router, ask, calls) for _ in range(rounds)])
+                    behind += rounds * calls
+                    found.append({"order": select, "history": history, "decide": best * 1e6})
+    finally:
+        delivery.Exchange = real  # type: ignore[misc]
+    return found
+
+
+def three(select: str) -> Router:
+    """A router with a route of three deployments."""
+    names = ("alpha", "beta", "gamma")
+    deployment = {"model": "x/m", "price": PRICE}
+    return Router.open(
+        {
+            "providers": {
+                name: {"protocol": "chat_completions", "base_url": f"http://{name}.test/v1", "api_key": KEY}
+                for name in names
+            },
+            "models": {f"{name}-m": {"deployments": [{"provider": name, **deployment}]} for name in names},
+            "routes": {"chat": {"deployments": [f"{name}/{name}-m" for name in names], "select": select}},
+        },
+        environ={},
+    )
+
+
+async def decided(router: Router, ask: Request, count: int) -> float:
+    """Seconds of CPU for one of *count*."""
+    gc.collect()
+    began = time.process_time()
+    for _ in range(count):
+        await router.complete(ask)
+    return (time.process_time() - began) / count
+
+
 # -- import -----------------------------------------------------------------------------------------------------------
 
 
@@ -507,6 +583,9 @@ async def measure(options: argparse.Namespace, base: str) -> dict[str, Any]:
             report["results"] = [asdict(one) for one in await compare(every, options.rounds)]
     if "plan" in options.only:
         report["plan"] = await planning(base, options.deployments, max(options.rounds // 3, 2), options.calls)
+    if "decide" in options.only:
+        calls = options.calls * 10
+        report["decide"] = await deciding(options.histories, max(options.rounds // 3, 2), calls)
     if "import" in options.only:
         report.setdefault("results", []).append(asdict(importing(options.rounds)))
     if "soak" in options.only:
@@ -592,6 +671,13 @@ def show(report: Mapping[str, Any]) -> None:
             print(
                 f"{row['order']:20} {row['deployments']:11} {row['first']:10.1f} {row['all']:10.1f} {row['call']:10.1f}"
             )
+    if told := report.get("decide"):
+        print(
+            f"\nA call without its HTTP, µs, three deployments, by the calls before it; to be below {DECIDED:g} and flat"
+        )
+        for row in told:
+            met = "met" if row["decide"] < DECIDED else "missed"
+            print(f"{row['order']:20} {row['history']:11} {row['decide']:10.1f} {met}")
     if soaked := report.get("soak"):
         blocks, size = soaked["blocks_per_request"], soaked["bytes_per_request"]
         print(f"\nMemory over {soaked['requests']} requests: {blocks:+.3f} blocks and {size:+.0f} bytes per request")
@@ -605,6 +691,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, help="calls of a round and side (200; quick: 50)")
     parser.add_argument("--events", type=int, nargs="+", default=[200, 1000], help="events of a stream (200 1000)")
     parser.add_argument("--deployments", type=int, nargs="+", default=[1, 10, 100, 1000], help="(1 10 100 1000)")
+    parser.add_argument("--histories", type=int, nargs="+", default=[0, 100_000], help="calls before (0 100000)")
     parser.add_argument("--soak", type=int, metavar="N", help="requests of the memory test (2000; quick: 200)")
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION", help=" ".join(SECTIONS)

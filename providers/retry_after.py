@@ -1,8 +1,8 @@
 """How long a provider asks us to wait, from its headers. Pure.
 
 Knows the forms in use: `retry-after-ms`, `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3), vendors'
-`x-ratelimit-reset-*` and the IETF `RateLimit` field. Refuses to know whether anybody waits (`router.policy`).
-Rubbish, zero and negative values mean that nothing was asked.
+`x-ratelimit-remaining-*` with `x-ratelimit-reset-*`, and the IETF fields `RateLimit` and `RateLimit-Policy` (draft 11).
+Refuses to know whether anybody waits (`router.policy`). Rubbish, zero and negative values mean that nothing was asked.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ LONGEST = 1e9  # seconds; what is larger is only ever compared with a deadline
 _NUMBER = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,9})?", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|h|m|s)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_RATE_LIMIT_T = re.compile(r";\s*t=([0-9]{1,10})(?:\s*[;,]|\s*$)", re.ASCII)
-_EMPTY_T = re.compile(r";\s*r=0(?:\s*[;,]|\s*$)", re.ASCII)
+# One limit of a list: its name, and parameters that are whole numbers where they matter (RFC 9651).
+_ITEM = re.compile(
+    r"\s*(\"(?:[^\"\\]|\\.)*\"|[A-Za-z*][\w.:/%*-]*)((?:\s*;[^;,\"]*(?:\"[^\"]*\")?)*)\s*(?:,|$)", re.ASCII
+)
+_PARAMETER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=([0-9]{1,15})\s*", re.ASCII)
+LONGEST_FIELD = 1024  # characters of a RateLimit field that are looked at
 _RESETS = (("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
            ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"))  # fmt: skip
 
@@ -71,6 +75,14 @@ def _date(value: str) -> datetime | None:
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed
 
 
+def nothing_left(headers: Mapping[str, str]) -> float | None:
+    """Seconds until there is room again, where an answer says that none is left; None where it says nothing of it.
+
+    An answer that succeeded asks for no wait: this is what the next one would be told.
+    """
+    return _reset(headers)
+
+
 def _reset(headers: Mapping[str, str]) -> float | None:
     waits = [
         wait
@@ -79,9 +91,32 @@ def _reset(headers: Mapping[str, str]) -> float | None:
     ]
     if waits:
         return max(waits)
-    field = headers.get("RateLimit", "")
-    match = _RATE_LIMIT_T.search(field)
-    return _number(match.group(1)) if match and _EMPTY_T.search(field) else None
+    field = headers.get("RateLimit")
+    return None if field is None else _rate_limit(field, headers.get("RateLimit-Policy", ""))
+
+
+def _rate_limit(field: str, policy: str) -> float | None:
+    """The longest wait among the limits that have nothing remaining (`r=0`): `t`, else the policy's window `w`."""
+    windows = {name: parameters.get("w") for name, parameters in _items(policy)}
+    waits = [
+        min(float(wait), LONGEST)
+        for name, parameters in _items(field)
+        if parameters.get("r") == 0 and (wait := parameters.get("t", windows.get(name)))
+    ]
+    return max(waits, default=None)
+
+
+def _items(field: str) -> list[tuple[str, dict[str, int]]]:
+    """The limits of a `RateLimit` or `RateLimit-Policy` field; none where it is malformed, which the draft has us ignore."""
+    items, place = [], 0
+    while place < len(field) <= LONGEST_FIELD:
+        match = _ITEM.match(field, place)
+        if match is None:
+            return []
+        pieces = [found for piece in match[2].split(";") if (found := _PARAMETER.fullmatch(piece))]
+        items.append((match[1], {piece[1]: int(piece[2]) for piece in pieces}))
+        place = match.end()
+    return items
 
 
 def _span(value: str) -> float | None:

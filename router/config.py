@@ -21,6 +21,7 @@ Order = Literal["elsewhere_first", "here_first"]
 Need = Literal[
     "tools", "json_object", "json_schema", "images", "video", "logprobs", "reasoning_off", "reasoning_levels"
 ]
+AffinityBy = Literal["conversation", "user"]
 V = TypeVar("V")
 
 
@@ -175,11 +176,44 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Affinity:
+    """What is kept at one deployment, as long as its prompt cache is warm, and for how many *seconds* it is."""
+
+    by: AffinityBy = "conversation"
+    seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Deployments of one priority, in the order of the file. Only what the planner reads for every request.
+
+    *sums*: their weights, summed up. *places*: where each stands, by name. *by_price*: those with the same price list.
+    """
+
+    members: tuple[Deployment, ...]
+    sums: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    by_price: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        same: dict[tuple[float | None, ...] | None, list[Deployment]] = {}
+        for one in self.members:
+            price = one.price
+            same.setdefault((price.input, price.output, price.cached) if price else None, []).append(one)
+        for name, value in (
+            ("sums", tuple(accumulate(one.weight for one in self.members))),
+            ("places", {one.name: place for place, one in enumerate(self.members)}),
+            ("by_price", tuple(tuple(group) for group in same.values())),
+        ):
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A name that callers may put in `model`. *fidelity* has a `default`, and fields that differ from it.
 
-    *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0. *sums* are
-    their weights, summed up.
+    *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0. *ranks* are
+    the same with what their order needs.
     """
 
     name: str
@@ -192,8 +226,9 @@ class Route:
     budget: Spending | None = None
     max_price: PriceLimit | None = None
     prefer_price: PriceLimit | None = None
+    affinity: Affinity | None = None
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
-    sums: tuple[tuple[float, ...], ...] = field(init=False, repr=False, compare=False)
+    ranks: tuple[Tier, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tiers: dict[int, list[Deployment]] = {}
@@ -203,8 +238,7 @@ class Route:
         # The only assignments to a frozen value: the planner reads this for every request.
         sorted_tiers = tuple(tuple(tiers[priority]) for priority in sorted(tiers))
         object.__setattr__(self, "tiers", sorted_tiers)
-        sums = tuple(tuple(accumulate(deployment.weight for deployment in tier)) for tier in sorted_tiers)
-        object.__setattr__(self, "sums", sums)
+        object.__setattr__(self, "ranks", tuple(Tier(tier) for tier in sorted_tiers))
 
 
 class Lazy(Mapping[str, V]):

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Exchange, Limits
-from providers.errors import RateLimited
+from providers.retry_after import nothing_left
 from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Usage
 from router import estimate
+from router.errors import NoPlace
 from router.events import AttemptEnded, CircuitChanged, Event, KeySetAside
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from providers.transport import Transport
     from providers.wire import Call, Reader
     from router.circuit import State
-    from router.config import Deployment, Provider
+    from router.config import Provider
     from router.health import Health
     from router.limits import Place
     from router.policy import Try
     from router.run import Run
+    from router.slots import Slots
 
 STREAM_HEADERS = 30.0  # seconds to the headers of a stream, where the policy names none (reliability.md, 1.10)
 
@@ -38,10 +40,6 @@ class Shell(Protocol):
 
     def transport(self, provider: Provider) -> Transport:
         """The connections to one provider."""
-        ...
-
-    def gates(self, target: Deployment) -> list[asyncio.Semaphore]:
-        """What limits the calls that are under way at once: the account's gate, and the deployment's own."""
         ...
 
     def emit(self, event: Event) -> None:
@@ -69,7 +67,8 @@ class Delivery:
         )
         self._tell(self._ticket.moved, "a probe goes out")
         self._place: Place | None = None
-        self._gates: list[asyncio.Semaphore] = []
+        self._slots: list[Slots] = []
+        self._sent: float | None = None  # when it left; None before that
         self._exchange: Exchange | None = None
         self._clock: Callable[[], float] = time.time
         self._folder = Folder()
@@ -95,15 +94,15 @@ class Delivery:
         if not self.said_something and any(chunk.says_something for chunk in chunks):
             self.said_something = True
             exchange.extend(self._run.plan.policy.deadline - self._began)
-            silent = self._run.elapsed - self._began
-            self._shell.health.first_token(self._candidate.deployment, silent)
+            self._shell.health.spoke(self._ticket, self._run.now, nothing_left(exchange.headers))
             if self._run.plan.policy.hedge is not None:
+                silent = self._run.elapsed - self._began
                 self._shell.health.hedges.observed(self.deployment, silent, streaming=self.call.streaming)
         return True
 
     async def _start(self) -> Exchange:
         """Wait for the account's limits, then open the exchange."""
-        await self._wait_for_gates()
+        await self._wait_for_slots()
         await self._wait_for_place()
         target, policy = self._candidate.target, self._run.plan.policy
         times, key = policy.timeouts, self._ticket.key
@@ -113,6 +112,8 @@ class Delivery:
         waited = self._run.elapsed - self._began
         transport = self._shell.transport(target.provider)
         self._clock = transport.clock
+        self._sent = self._run.now
+        self._shell.health.sent(self._ticket, self._sent, streaming=self.call.streaming)
         self._exchange = Exchange(
             self.call,
             transport,
@@ -121,25 +122,43 @@ class Delivery:
         )
         return self._exchange
 
-    async def _wait_for_gates(self) -> None:
+    async def _wait_for_slots(self) -> None:
         """In the order of coming, until fewer calls are under way than the account and the deployment carry.
 
         Raises:
-            RateLimited: that was not so within the time of this attempt. Nothing was sent.
+            NoPlace: that will not be so within the time of this attempt, or too many wait. Nothing was sent.
         """
-        for gate in self._shell.gates(self._candidate.target):
-            try:
-                async with asyncio.timeout(self._step.limit if gate.locked() else None):
-                    await gate.acquire()
-            except TimeoutError:
-                raise self._no_place(1.0) from None
-            self._gates.append(gate)
+        for slots in self._shell.health.slots(self._candidate.target):
+            if not slots.take():
+                await self._queue(slots)
+            self._slots.append(slots)
+
+    async def _queue(self, slots: Slots) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not turn.done():  # it may have been canceled just now: then `leave` gives the slot back
+                turn.set_result(None)
+
+        expected = slots.wait()
+        waiter = slots.join(wake) if expected < self._step.limit else None
+        if waiter is None:
+            raise self._no_place(max(expected, 1.0))
+        try:
+            async with asyncio.timeout(self._step.limit - (self._run.elapsed - self._began)):
+                await turn
+        except TimeoutError:
+            slots.leave(waiter)
+            raise self._no_place(max(slots.wait(), 1.0)) from None
+        except BaseException:
+            slots.leave(waiter)  # also where its turn has just come
+            raise
 
     async def _wait_for_place(self) -> None:
         """In the order of coming, and no longer than the attempt may take.
 
         Raises:
-            RateLimited: the account's known limits leave no place within that time. Nothing was sent.
+            NoPlace: the account's known limits leave no place within that time. Nothing was sent.
         """
         account = self._shell.health.account(self._candidate.target.provider)
         if account is None:
@@ -158,9 +177,9 @@ class Delivery:
             account.give_back(place)
             raise
 
-    def _no_place(self, wait: float) -> RateLimited:
-        message = "the account's known limits leave no place within the time of this attempt"
-        return RateLimited(message, retry_after=wait, deployment=self._candidate.deployment)
+    def _no_place(self, wait: float) -> NoPlace:
+        message = "the account's limits leave no place within the time of this attempt"
+        return NoPlace(message, status=NoPlace.usual, retry_after=wait, deployment=self._candidate.deployment)
 
     def take(self) -> list[Chunk]:
         """What has come since the last time and says something.
@@ -214,7 +233,8 @@ class Delivery:
         usage = self._usage(folded)
         if self._place is not None and usage.total_tokens is not None:
             self._place.tokens = usage.total_tokens  # reserved were an estimate
-        state = self._shell.health.succeeded(self._ticket, self._run.now)
+        state = self._shell.health.succeeded(self._ticket, self._run.now, usage.completion_tokens)
+        self._run.plan.remember(self._candidate, usage)
         self._tell(state, "it answered")
         self._record("success", cost=self._cost(usage), usage=usage, status=self._status)
         self.answer = self._completion(folded, usage)
@@ -224,9 +244,12 @@ class Delivery:
         """The attempt has failed."""
         self._shell.learn(error, self.call)
         health, now = self._shell.health, self._run.now
-        if health.key_failed(self._ticket, error, now) and self._ticket.key is not None:
+        if self._sent is None:
+            health.canceled(self._ticket)  # nobody has said anything of anybody
+        elif health.key_failed(self._ticket, error, now) and self._ticket.key is not None:
             self._shell.emit(KeySetAside(self._ticket.provider, self._ticket.key.label, str(error)))
-        self._tell(health.failed(self._ticket, error, now), str(error))
+        if self._sent is not None:
+            self._tell(health.failed(self._ticket, error, now), str(error))
         if self._status == 200 and error.billed is False:
             self._run.task_ended(self._candidate.deployment)
         usage = self._usage() if self.said_something or self._folder.usage is not None else None
@@ -260,8 +283,9 @@ class Delivery:
         error: ProviderError | None = None,
     ) -> None:
         self._recorded, self.outcome = True, outcome
-        while self._gates:
-            self._gates.pop().release()
+        held = None if self._sent is None else self._run.now - self._sent
+        while self._slots:
+            self._slots.pop().give_back(held)
         name = self._candidate.deployment
         attempt = Attempt(
             deployment=name,

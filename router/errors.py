@@ -70,6 +70,7 @@ __all__ = [
     "MalformedReply",
     "ModelNotFound",
     "NoDeployment",
+    "NoPlace",
     "OutOfCredit",
     "Overloaded",
     "PermissionDenied",
@@ -171,6 +172,14 @@ class ContinuationRejected(ProviderError):
 
     here = False
     blames = "nobody"
+
+
+class NoPlace(ProviderError):
+    """Our own limits left no place within the time of the attempt: nothing was sent."""
+
+    blames = "local"
+    usual = 429
+    advice = "spread the load over more deployments, or raise `limits` if the account carries more"
 
 
 class Resting(ProviderError):

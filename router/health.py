@@ -6,21 +6,25 @@ argument) and to decide whom to ask (`router.plan`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
+from router.affinity import Memory
 from router.budget import Budget
 from router.circuit import Circuit, State
 from router.hedge import Hedges
 from router.keys import THROTTLED, KeyPool
 from router.learning import Fact, knowing
 from router.limits import Account
+from router.pace import Pace
+from router.slots import Slots, throttles
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import CircuitSettings, Deployment, Key, Provider, Route
+    from router.config import CircuitSettings, Deployment, Key, Provider, Route, Tier
 
 SMOOTHING = 0.2  # weight of the newest first-token time in the running average
 GONE = 600.0  # seconds that a model which is not there rests
@@ -38,9 +42,9 @@ class Bar:
     retry_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
-    """A call under way: given by `began`, handed back with its outcome, once."""
+    """A call under way: given by `began`, handed back with its outcome, once. Two are never the same."""
 
     deployment: str
     provider: str
@@ -53,10 +57,14 @@ class Ticket:
 
 
 class Health:
-    """The state of everything that a router asks. One per router, used from one event loop."""
+    """The state of everything that a router asks. One per router, used from one event loop.
 
-    def __init__(self, rng: Random | None = None) -> None:
-        self._rng = rng or Random(0)  # jitter
+    *rng*: for jitter. *secret*: the key under which conversations are remembered. *memory*: those conversations.
+    """
+
+    def __init__(self, rng: Random | None = None, *, secret: bytes = b"") -> None:
+        self._rng = rng or Random(0)
+        self.memory = Memory(secret)
         self._facts: dict[str, tuple[Fact, ...]] = {}
         self._known: dict[str, Endpoint] = {}
         self._circuits: dict[str, Circuit] = {}
@@ -69,6 +77,8 @@ class Health:
         self._accounts: dict[str, Account] = {}
         self._budgets: dict[str, Budget] = {}
         self.hedges = Hedges()
+        self._slots: dict[str, Slots] = {}
+        self._paces: dict[str, Pace] = {}
 
     # -- may it be asked?
 
@@ -95,6 +105,41 @@ class Health:
         keys = (pool.ready_in(now) or 0.0) if pool is not None and pool.keys else 0.0
         account = self._accounts.get(deployment.provider.name)
         return max(cooling, keys, account.wait(now) if account is not None else 0.0)
+
+    def aside(self, deployment: Deployment, now: float) -> str | None:
+        """Why others should be asked before *deployment*, though it may be asked; None where nothing speaks for that."""
+        pool = self._pools.get(deployment.provider.name)
+        if pool is not None and pool.spared and (seconds := pool.spared_for(now)):
+            return f"its last answer left nothing of its limits for {seconds:.3g} s"
+        for name in (deployment.provider.name, deployment.name):
+            slots = self._slots.get(name)
+            if slots is not None and slots.is_full:
+                return f"{slots.under_way} calls are under way at {name}, and it carries no more"
+        return None
+
+    def slow(self, deployment: Deployment, tier: Tier, now: float) -> str | None:
+        """Why *deployment* is slow, for itself and beside the others of its *tier*; None where it is not."""
+        pace = self._paces.get(deployment.name)
+        if pace is None or len(tier.members) < 2:
+            return None
+        return pace.slow(now, lambda: self._peers(deployment, tier, now))
+
+    def _peers(self, deployment: Deployment, tier: Tier, now: float) -> list[Pace]:
+        return [
+            self._paces[one.name]
+            for one in tier.members
+            if one.name in self._paces and one.name != deployment.name and self.barred(one, now) is None
+        ]
+
+    def slots(self, deployment: Deployment) -> tuple[Slots, ...]:
+        """What limits the calls under way at once: the account's slots, and the deployment's own where it has a limit."""
+        account, own = deployment.provider, deployment.limits.concurrency
+        slots = self._slots.get(account.name)
+        if slots is None:
+            slots = self._slots[account.name] = Slots(account.limits.concurrency)
+        if own is None:
+            return (slots,)
+        return slots, self._slots.setdefault(deployment.name, Slots(own))
 
     def account(self, provider: Provider) -> Account | None:
         """What is known of the limits of an account; None where it has none."""
@@ -153,13 +198,36 @@ class Health:
         moved = state.state if state.state != before else None
         return Ticket(name, provider.name, key, now, limit, probe, moved)
 
-    def succeeded(self, ticket: Ticket, now: float) -> State | None:
-        """The call was answered. The circuit's new state, if it changed."""
-        self._ended(ticket)
+    def sent(self, ticket: Ticket, now: float, *, streaming: bool) -> None:
+        """The call leaves: from here on it is the provider that takes its time."""
+        pace = self._paces.get(ticket.deployment)
+        if pace is None:
+            pace = self._paces[ticket.deployment] = Pace()
+        pace.sent(ticket, now, streaming=streaming)
+
+    def spoke(self, ticket: Ticket, now: float, left: float | None = None) -> None:
+        """The call has said something. *left*: seconds for which it says that nothing is left of the limits."""
+        seconds = self._paces[ticket.deployment].spoke(ticket, now)
+        if seconds is not None:
+            self.first_token(ticket.deployment, seconds)
+        if left is not None:
+            pool = self._pools.setdefault(ticket.provider, KeyPool(()))
+            pool.spare(ticket.key.label if ticket.key is not None else None, now, left)
+
+    def succeeded(self, ticket: Ticket, now: float, tokens: int | None = None) -> State | None:
+        """The call was answered, with so many *tokens*. The circuit's new state, if it changed."""
         name = ticket.deployment
+        pace = self._paces.get(name)
+        if pace is not None:
+            pace.answered(ticket, now, tokens or 0)
+        self._ended(ticket)
         self._retries[name] = min(self._retries.get(name, RETRIES) + RETRY_PER_SUCCESS, RETRIES)
-        if ticket.key is not None:
-            self._pools[ticket.provider].succeeded(ticket.key.label, ticket.began)
+        pool = self._pools.get(ticket.provider)
+        if pool is not None:
+            pool.succeeded(ticket.key.label if ticket.key is not None else None, ticket.began)
+        slots = self._slots.get(ticket.provider)
+        if slots is not None:
+            slots.succeeded()
         circuit = self._circuits[name]
         return circuit.state if circuit.success(now, ticket.began, probe=ticket.probe) else None
 
@@ -169,6 +237,8 @@ class Health:
         name = ticket.deployment
         circuit = self._circuits[name]
         self._last[name] = error
+        if throttles(error):
+            self._throttled(ticket.provider, now)
         if isinstance(error, RateLimited) and ticket.key is None:
             self._cool(name, now, error.retry_after or THROTTLED)  # without a key there is only the deployment to rest
         if not self._speaks_against(ticket, error):
@@ -215,6 +285,20 @@ class Health:
         """Seconds to the first token, lately; None if unknown."""
         return self._latency.get(name)
 
+    def timed(self) -> Collection[str]:
+        """The deployments that were ever sent a call."""
+        return self._paces.keys()
+
+    def seconds(self, name: str, tokens: int, now: float, *, streaming: bool) -> float | None:
+        """How long the deployment *name* takes to answer with so many *tokens*, lately; None if unknown."""
+        pace = self._paces.get(name)
+        return None if pace is None else pace.seconds(tokens, streaming=streaming, now=now)
+
+    def unasked_for(self, name: str, now: float) -> float:
+        """Seconds since the deployment *name* was sent a call."""
+        pace = self._paces.get(name)
+        return float("inf") if pace is None else now - pace.asked
+
     def state(self, name: str) -> State:
         """The state of the deployment's circuit."""
         circuit = self._circuits.get(name)
@@ -234,7 +318,16 @@ class Health:
         """Let a deployment rest; a rest is only ever extended."""
         self._cooling[name] = max(self._cooling.get(name, 0.0), now + min(seconds, LONGEST_COOLDOWN))
 
+    def _throttled(self, provider: str, now: float) -> None:
+        """Too much came at once."""
+        slots = self._slots.get(provider)
+        if slots is not None:
+            slots.throttled(now)
+
     def _ended(self, ticket: Ticket) -> None:
+        pace = self._paces.get(ticket.deployment)
+        if pace is not None:
+            pace.left(ticket)
         self._load[ticket.deployment] = max(self._load.get(ticket.deployment, 0) - 1, 0)
 
     def _speaks_against(self, ticket: Ticket, error: ProviderError) -> bool:

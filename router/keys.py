@@ -1,7 +1,8 @@
 """A provider's keys: whose turn it is, and which of them rest, and why. Pure.
 
 Knows that a key which was refused (401, 403) or whose account is empty (402) rests long, that one which was too fast
-(429) rests as long as it was told, and that a rest is only ever extended. Time is an argument.
+(429) rests as long as it was told, and that a rest is only ever extended. One whose last answer said that nothing is left
+for a while is only spared: others go first, and it is taken where there are none. Time is an argument.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ class Rest:
 
 @dataclass(slots=True)
 class KeyPool:
-    """The keys of one account."""
+    """The keys of one account. *spared*: until when, and since when, by label; None for an account without keys."""
 
     keys: tuple[Key, ...]
     turn: int = 0
     rests: dict[str, Rest] = field(default_factory=dict)
+    spared: dict[str | None, tuple[float, float]] = field(default_factory=dict)
 
     def ready_in(self, now: float, *, besides: str | None = None) -> float | None:
         """Seconds until some key may be used (0: now); None when all are dead. *besides*: not that one."""
@@ -52,17 +54,35 @@ class KeyPool:
         return min(waits) if waits else None
 
     def take(self, now: float) -> Key:
-        """The key whose turn it is among those that may be used; else the one that may be used soonest."""
+        """The key whose turn it is among those that may be used, spared ones last; else the one that is ready soonest."""
         count = len(self.keys)
-        for step in range(count):
-            key = self.keys[(self.turn + step) % count]
-            rest = self.rests.get(key.label)
-            if rest is None or now >= rest.until:
-                if rest is not None and rest.dead:  # one call tries it; the others wait for what becomes of that
-                    rest.probed, rest.until = now, now + PROBE
-                self.turn = (self.turn + step + 1) % count
-                return key
+        for spared in (False, True) if self.spared else (True,):
+            for step in range(count):
+                key = self.keys[(self.turn + step) % count]
+                rest = self.rests.get(key.label)
+                if (rest is None or now >= rest.until) and (spared or not self.is_spared(key.label, now)):
+                    if rest is not None and rest.dead:  # one call tries it; the others wait for what becomes of that
+                        rest.probed, rest.until = now, now + PROBE
+                    self.turn = (self.turn + step + 1) % count
+                    return key
         return min(self.keys, key=lambda key: self.rests[key.label].until)
+
+    def spare(self, label: str | None, now: float, seconds: float) -> None:
+        """An answer with the key *label* said that nothing is left for so many *seconds*; only ever extended."""
+        until, _ = self.spared.get(label, (0.0, 0.0))
+        self.spared[label] = max(until, now + min(seconds, LONGEST)), now
+
+    def is_spared(self, label: str | None, now: float) -> bool:
+        """Whether others should be asked first, for what an answer with the key *label* said."""
+        found = self.spared.get(label)
+        return found is not None and now < found[0]
+
+    def spared_for(self, now: float) -> float:
+        """Seconds for which all the keys that may be used are spared; 0 where one is not."""
+        if not self.spared:
+            return 0.0
+        labels = [key.label for key in self.keys if (rest := self.rests.get(key.label)) is None or now >= rest.until]
+        return min((max(self.spared.get(one, (now, now))[0] - now, 0.0) for one in labels or (None,)), default=0.0)
 
     def failed(self, label: str, error: ProviderError, now: float) -> bool:
         """Note what *error* says of the key *label*. True the first time that it is found dead."""
@@ -83,10 +103,12 @@ class KeyPool:
         first, rest.reported = not rest.reported, True
         return first
 
-    def succeeded(self, label: str, began: float) -> None:
+    def succeeded(self, label: str | None, began: float) -> None:
         """A call with the key *label* that was sent at *began* has succeeded: whatever rest was older is over."""
-        rest = self.rests.get(label)
-        if rest is not None and (began >= rest.until or began == rest.probed):
+        if self.spared and began > self.spared.get(label, (0.0, began))[1]:
+            del self.spared[label]
+        rest = self.rests.get(label) if label is not None else None
+        if label is not None and rest is not None and (began >= rest.until or began == rest.probed):
             del self.rests[label]
 
     def why_dead(self, now: float) -> str:

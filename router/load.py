@@ -17,6 +17,7 @@ from providers.secret import Secret
 from providers.types import PriceLimit
 from router import catalog as packaged
 from router.config import (
+    Affinity,
     Backoff,
     CircuitSettings,
     Config,
@@ -171,6 +172,7 @@ class _Compiler:
             budget=None if row.budget is None else Spending(**row.budget.model_dump()),
             max_price=_price_limit(row.max_price),
             prefer_price=_price_limit(row.prefer_price),
+            affinity=None if row.affinity is None else Affinity(row.affinity.by, row.affinity.for_),
         )
 
     def _placed(self, entry: EntryRow) -> Deployment:

@@ -9,8 +9,7 @@ stand behind it.
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -20,16 +19,18 @@ from providers.errors import Untranslatable
 from providers.types import Change, Cost, Request, Usage
 from providers.wire import Call
 from router import estimate
+from router.affinity import Memory, Warm
 from router.fidelity import asked_changes, forbidden, settled
+from router.order import dollars, expected, in_order
 from router.sampling import Advice, advised, mode_of, reported
 from router.terms import Terms, terms
 
-REDRAWS = 8  # draws of one that was drawn before, until the rest is looked at instead
-EXPLORE = 0.02  # of the calls of a `fastest` route go to another one first, to see how quick it is now
+PROBE = 10.0  # seconds that a slow deployment is left alone at least,
+PROBES = 1 / 12  # until one in so many requests goes there first, to see whether it still is slow
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import Deployment, Policy, Route
+    from router.config import Deployment, Policy, Route, Tier
     from router.health import Bar
 
 
@@ -68,8 +69,29 @@ class Standing(Protocol):
         """Calls under way."""
         ...
 
-    def latency(self, name: str) -> float | None:
-        """Seconds to the first token, as lately observed; None if unknown."""
+    def timed(self) -> Collection[str]:
+        """The deployments that were ever sent a call."""
+        ...
+
+    def seconds(self, name: str, tokens: int, now: float, *, streaming: bool) -> float | None:
+        """How long it takes to answer with so many tokens, as lately observed; None if unknown."""
+        ...
+
+    def slow(self, deployment: Deployment, tier: Tier, now: float) -> str | None:
+        """Why it is slow, for itself and beside the others of its tier; None where it is not."""
+        ...
+
+    def unasked_for(self, name: str, now: float) -> float:
+        """Seconds since it was sent a call."""
+        ...
+
+    def aside(self, deployment: Deployment, now: float) -> str | None:
+        """Why others should be asked first, though it may be asked; None where nothing speaks for that."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """Who answered which conversation last."""
         ...
 
 
@@ -86,6 +108,8 @@ class Candidate:
     """Its circuit is open; it is asked all the same, because nobody else is there."""
     wait: float = 0.0
     """Seconds that it is not to be asked for, when the plan was made."""
+    why: str = ""
+    """What has moved it out of the order of its tier; empty where nothing has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +164,16 @@ class Plan:
         """Whether there may be a candidate at *place*; looks at none that has not been looked at."""
         return place < len(self._candidates) or len(self._candidates) + len(self._excluded) < self._count
 
-    def wait(self, candidate: Candidate, *, asked: bool = False) -> float | None:
+    def wait(self, candidate: Candidate, *, failed: int = 0) -> float | None:
         """Seconds until *candidate* may be asked, as things stand now; None if it may not.
 
-        *asked*: this request has asked it before. Then an open circuit does not keep it away: it may have been opened by
-        this very request's failures, and how often a request may ask is the policy's to say.
+        *failed*: how often this request has failed there. Where that alone would have opened the circuit, it does not
+        keep this request away: how often one request may ask is the policy's to say.
         """
         standing, now = self._setting.standing, self._setting.now()
         bar = standing.barred(candidate.target, now)
-        if bar is not None and not (bar.kind == "circuit" and (asked or candidate.trickle)):
+        own = failed >= self.policy.circuit.failures
+        if bar is not None and not (bar.kind == "circuit" and (own or candidate.trickle)):
             return None
         return standing.ready_in(candidate.target, now)
 
@@ -163,6 +188,17 @@ class Plan:
     def spend_retry(self, candidate: Candidate) -> None:
         """Take a retry out of *candidate*'s bucket."""
         self._setting.standing.spend_retry(candidate.deployment)
+
+    def remember(self, candidate: Candidate, usage: Usage) -> None:
+        """*candidate* has answered: where the route keeps conversations together, the next turn goes there too."""
+        affinity = self._route.affinity
+        if affinity is None:
+            return
+        setting = self._setting
+        key = setting.standing.memory.key(self._route.name, affinity.by, self.request)
+        if key is not None:
+            tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+            setting.standing.memory.remember(key, candidate.deployment, setting.now(), tokens)
 
     def _work_out(self, place: int | None) -> None:
         while place is None or len(self._candidates) <= place:
@@ -206,6 +242,21 @@ def make_plan(
     return Plan(request, route, agreed, setting, walk.steps())
 
 
+@dataclass(slots=True)
+class _Late:
+    """Who comes after all tiers: who carries no more, who rests, whose circuit is open. *nobody* came before them."""
+
+    full: list[Candidate] = field(default_factory=list)
+    resting: list[Candidate] = field(default_factory=list)
+    shut: list[tuple[Deployment, Excluded]] = field(default_factory=list)
+    nobody: bool = True
+
+    @property
+    def nobody_else(self) -> bool:
+        """Whether there are only those whose circuit is open."""
+        return self.nobody and not self.full and not self.resting
+
+
 class _Walk:
     """The way through a route's tiers for one request."""
 
@@ -221,63 +272,108 @@ class _Walk:
         """Candidates in order, and the excluded where they are met.
 
         Inside a tier those whom nothing asked changes for come first, and of those the ones that cost no more than is
-        preferred. Who has asked for a rest comes last, in the order in which they may be asked. Whose circuit is open is
-        out; but when nobody else is there a trickle of calls still goes to them.
+        preferred. Who is slow comes at its end: never out, and never behind a lower tier, which is there for when the
+        upper one *cannot* serve. Who carries no more at the moment comes after all tiers, and who has asked for a rest
+        last, in the order in which they may be asked. Whose circuit is open is out; but when nobody else is there a
+        trickle of calls still goes to them.
         """
-        resting: list[Candidate] = []
-        shut: list[tuple[Deployment, Excluded]] = []
-        alone = True
-        for tier, sums in zip(self._route.tiers, self._route.sums, strict=True):
-            for found in self._tier(tier, sums, resting, shut):
-                alone = alone and isinstance(found, Excluded)
-                yield found
-        yield from sorted(resting, key=lambda candidate: candidate.wait)
-        for deployment, excluded in shut:
-            yield self._trickle(deployment, excluded) if alone and not resting else excluded
+        late = _Late()
+        for tier in self._route.ranks:
+            yield from self._tier(tier, late)
+        yield from late.full
+        yield from sorted(late.resting, key=lambda candidate: candidate.wait)
+        for deployment, excluded in late.shut:
+            yield self._trickle(deployment, excluded) if late.nobody_else else excluded
         for deployment in self._route.deployments:
             if deployment.weight == 0:
                 yield Excluded(deployment.name, "its weight is 0: it is never asked")
 
-    def _tier(
-        self,
-        tier: Sequence[Deployment],
-        sums: Sequence[float],
-        resting: list[Candidate],
-        shut: list[tuple[Deployment, Excluded]],
-    ) -> Iterator[Candidate | Excluded]:
-        """One tier, in order. Those whose turn is later, or perhaps never, are put into *resting* and *shut*."""
-        behind: tuple[list[Candidate], ...] = ([], [], [])
-        for deployment in self._in_order(tier, sums):
+    def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
+        """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
+        behind: tuple[list[Candidate], ...] = ([], [], [], [], [], [], [])
+        for deployment, moved in self._in_order(tier):
             found = self._consider(deployment)
             if isinstance(found, Excluded):
                 if found.retry_in is None:
                     yield found
                 else:
-                    shut.append((deployment, found))
+                    late.shut.append((deployment, found))
             elif found.wait:
-                resting.append(found)
-            elif group := self._group(found):
-                behind[group - 1].append(found)
+                late.resting.append(found)
+            elif (why := self._setting.standing.aside(deployment, self._setting.now())) is not None:
+                late.full.append(replace(found, why=why))
             else:
-                yield found
-        for those in behind:
-            yield from those
+                late.nobody = False
+                group, why = self._group(found, tier)
+                if why or moved:
+                    found = replace(found, why=why or moved)
+                if group:
+                    behind[group - 1].append(found)
+                else:
+                    yield found
+        for group_behind in behind:
+            yield from group_behind
 
-    def _group(self, candidate: Candidate) -> int:
-        """Inside a tier: 0 for the first ones; 1: dear; 2: something asked is changed; 3: both."""
-        dear = self._terms.is_dear(candidate.target)
-        return dear + (2 if asked_changes(candidate.call.changes) else 0)
+    def _group(self, candidate: Candidate, tier: Tier) -> tuple[int, str]:
+        """Inside a tier: 0 for the first ones; then dear (1), something asked is changed (2), slow (4). And why slow."""
+        group = self._terms.is_dear(candidate.target) + (2 if asked_changes(candidate.call.changes) else 0)
+        standing, now = self._setting.standing, self._setting.now()
+        why = standing.slow(candidate.target, tier, now)
+        if why is None:
+            return group, ""
+        if standing.unasked_for(candidate.deployment, now) >= PROBE and self._rng.random() < self._probes(tier):
+            return group, f"slow ({why}); asked to see whether it still is"
+        return 4 + group, f"slow: {why}"
 
-    def _in_order(self, tier: Sequence[Deployment], sums: Sequence[float]) -> Iterable[Deployment]:
-        return in_order(
-            tier,
-            sums,
-            self._route.select,
-            self._setting.standing,
-            rng=self._rng,
-            tokens=self._tokens,
-            request=self._request,
+    def _probes(self, tier: Tier) -> float:
+        """The chance that a slow one keeps its place, so that one request in so many goes to it."""
+        select = self._route.select
+        if select == "fastest":
+            return 1.0  # it comes first only where it is tried anyway
+        return PROBES * (len(tier.members) if select in ("weighted", "least_busy") else 1)  # who is drawn comes first
+
+    def _in_order(self, tier: Tier) -> Iterator[tuple[Deployment, str]]:
+        """The tier in its order; who has this conversation in its cache goes first. With what moved it, if anything."""
+        order = iter(
+            in_order(
+                tier,
+                self._route.select,
+                self._setting.standing,
+                rng=self._rng,
+                tokens=self._tokens,
+                request=self._request,
+                now=self._setting.now(),
+                streaming=self._streaming,
+            )
         )
+        first = next(order)
+        warm = self._warm(tier, first)
+        if warm is not None:
+            ago = self._setting.now() - warm.at
+            yield tier.members[tier.places[warm.deployment]], f"it answered this conversation {ago:.3g} s ago"
+        if warm is None or first.name != warm.deployment:
+            yield first, ""
+        for one in order:
+            if warm is None or one.name != warm.deployment:
+                yield one, ""
+
+    def _warm(self, tier: Tier, first: Deployment) -> Warm | None:
+        """Who answered this conversation last, where it is still worth going there; *first* is whose turn it is otherwise.
+
+        It is while it is well, and while the prompt costs no more there with what is cached than it does elsewhere.
+        """
+        affinity, standing, now = self._route.affinity, self._setting.standing, self._setting.now()
+        if affinity is None:
+            return None
+        key = standing.memory.key(self._route.name, affinity.by, self._request)
+        warm = standing.memory.warm(key, now, affinity.seconds) if key is not None else None
+        if warm is None or warm.deployment not in tier.places:
+            return None
+        own = tier.members[tier.places[warm.deployment]]
+        if standing.slow(own, tier, now) is not None:
+            return None
+        here = dollars(expected(self._request, own, self._tokens, warm.tokens))
+        return warm if here <= dollars(expected(self._request, first, self._tokens)) else None
 
     def _consider(self, deployment: Deployment, *, shut: bool = False) -> Candidate | Excluded:
         name, tokens, standing = deployment.name, self._tokens, self._setting.standing
@@ -299,7 +395,7 @@ class _Walk:
         if room is not None and tokens * (1 - estimate.MARGIN) + wanted > room:
             more = f" and max_tokens asks for {wanted} more" if wanted else ""
             return Excluded(name, f"the prompt has about {tokens} tokens{more}; the context is {room}", call.changes)
-        cost = _expected(self._request, deployment, tokens)
+        cost = expected(self._request, deployment, tokens)
         if (why := self._terms.refuses_cost(cost.usd)) is not None:
             return Excluded(name, why, call.changes)
         return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
@@ -318,58 +414,3 @@ class _Walk:
         request, filled = advised(asked, endpoint, advice)
         call = encode(request, endpoint, streaming=self._streaming, key=self._key)
         return replace(call, changes=reported(call.changes, filled, mode_of(asked, endpoint))) if filled else call
-
-
-def _expected(request: Request, deployment: Deployment, tokens: int) -> Cost:
-    return estimate.price_of(Usage(tokens, request.max_tokens or 1000), deployment.price)
-
-
-# -- the order inside a tier ------------------------------------------------------------------------------------------
-
-
-def in_order(
-    tier: Sequence[Deployment],
-    sums: Sequence[float],
-    select: str,
-    standing: Standing,
-    *,
-    rng: Random,
-    tokens: int,
-    request: Request,
-) -> Iterable[Deployment]:
-    """The deployments of a tier as *select* wants them; ties stay in the order of the file."""
-    if len(tier) < 2 or select == "priority":
-        return tier
-    if select == "weighted":
-        return _weighted(tier, sums, rng)
-    if select == "cheapest":
-        return sorted(tier, key=lambda one: _dollars(_expected(request, one, tokens)))
-    if select == "least_busy":
-        return sorted(tier, key=lambda one: standing.load(one.name) / (one.weight or 1.0))
-    order = sorted(tier, key=lambda one: standing.latency(one.name) or 0.0)
-    if rng.random() < EXPLORE:  # else nobody would ever see that a slow one is quick again
-        order.insert(0, order.pop(rng.randrange(1, len(order))))
-    return order
-
-
-def _weighted(tier: Sequence[Deployment], sums: Sequence[float], rng: Random) -> Iterator[Deployment]:
-    """Drawn one by one, each with the chance that its weight has among those left.
-
-    Drawn as they are asked for, in steps that do not grow with the tier: a draw that was drawn before is drawn again, and
-    only after many such is the rest looked at. *sums*: the weights, summed up.
-    """
-    drawn: set[int] = set()
-    while len(drawn) < len(tier):
-        for _ in range(REDRAWS):
-            place = bisect(sums, rng.random() * sums[-1])
-            if place not in drawn:
-                break
-        else:
-            rest = [place for place in range(len(tier)) if place not in drawn]
-            place = rng.choices(rest, weights=[tier[one].weight for one in rest])[0]
-        drawn.add(place)
-        yield tier[place]
-
-
-def _dollars(cost: Cost) -> float:
-    return float("inf") if cost.usd is None else cost.usd

@@ -177,7 +177,7 @@ def _again(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float,
         latest = next((one for one in reversed(attempts) if one.deployment == candidate.deployment), None)
         allowed = 0 < len(own) < plan.policy.attempts_per_deployment and latest is own[-1] and _may_again(own[-1])
         allowed = allowed and _may_pay(plan, candidate, attempts)
-        if allowed and plan.may_retry(candidate) and plan.wait(candidate, asked=True) is not None:
+        if allowed and plan.may_retry(candidate) and plan.wait(candidate, failed=len(own)) is not None:
             delay = _wait(own[-1], plan.policy.backoff, len(own), elapsed, rng)
             if delay is None or delay >= left:
                 too_long = max(too_long or 0.0, _asked_wait(own[-1]) or delay or 0.0)

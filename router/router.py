@@ -32,7 +32,7 @@ from router.run import Run
 
 if TYPE_CHECKING:
     from providers.wire import Call
-    from router.config import Config, Deployment, Provider, Route
+    from router.config import Config, Provider, Route
     from router.policy import Try
 
 
@@ -62,12 +62,11 @@ class Router:
     ) -> None:
         self.config = config
         self._rng = rng or Random()  # jitter and weights, not secrets
-        self.health = Health(self._rng)
+        self.health = Health(self._rng, secret=os.urandom(16))
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
         self._hooks = Hooks(hooks)
         self._make_transport, self._new_key = transports, new_key
         self._transports: dict[str, Transport] = {}
-        self._gates: dict[str, asyncio.Semaphore] = {}
         self._closed = False
 
     @classmethod
@@ -251,15 +250,6 @@ class Router:
             raise RuntimeError(message)
         if found is None:
             found = self._transports[provider.name] = self._make_transport(provider)
-        return found
-
-    def gates(self, target: Deployment) -> list[asyncio.Semaphore]:
-        """What limits the calls that are under way at once: the account's gate, and the deployment's own."""
-        limits = ((target.provider.name, target.provider.limits.concurrency), (target.name, target.limits.concurrency))
-        found = []
-        for name, most in limits:
-            if most is not None:
-                found.append(self._gates.setdefault(name, asyncio.Semaphore(most)))
         return found
 
     def _ended(self, run: Run, outcome: str, answer: Completion | None = None) -> None:

@@ -16,7 +16,7 @@ from providers.dialect import MEDIA, PARAMS, REASONING, DeploymentRow, DialectRo
 from providers.errors import nearest
 from providers.secret import Secret
 from providers.types import Fidelity, OnInterruption, Sampling
-from router.config import Gateway, Hedge, Need, Order, Policy, Select
+from router.config import Affinity, AffinityBy, Gateway, Hedge, Need, Order, Policy, Select
 from router.fields import (
     Amount,
     BaseURL,
@@ -39,7 +39,7 @@ from router.fields import (
 CANONICAL = (*PARAMS, *REASONING, *MEDIA, "messages", "reasoning_content")  # every field that a Change can speak of
 _PORTS = 65_535
 
-_policy, _gateway, _hedge = Policy(), Gateway(), Hedge()
+_policy, _gateway, _hedge, _affinity = Policy(), Gateway(), Hedge(), Affinity()
 
 
 # -- providers and models ---------------------------------------------------------------------------------------------
@@ -237,6 +237,13 @@ class PriceLimitRow(Row):
         return self
 
 
+class AffinityRow(Row):
+    """Whose requests stay where they were answered last, while that is no dearer: its prompt cache is warm."""
+
+    by: AffinityBy = _affinity.by
+    for_: Duration = Field(default=_affinity.seconds, alias="for", description="after the last answer")
+
+
 class RouteRow(Row):
     """What a name in `model` stands for: deployments, and how they are chosen."""
 
@@ -245,6 +252,10 @@ class RouteRow(Row):
     fidelity: FidelityByField = Field(default_factory=dict, description="for everything, or by canonical field")
     policy: PolicyOrName | None = None
     sampling: Sampling | None = Field(default=None, description="the makers' advice where a request says nothing")
+    affinity: (
+        Annotated[AffinityRow, BeforeValidator(_shorthand("by"), json_schema_input_type=AffinityBy | AffinityRow)]
+        | None
+    ) = Field(default=None, description="what stays at one deployment while its prompt cache is warm")
     needs: tuple[Need, ...] = Field(
         default=(), description="what this route's callers rely on; `router check` holds it"
     )

@@ -16,7 +16,7 @@ from providers.client import encode
 from providers.errors import ProviderError
 from providers.types import Attempt
 from providers.wire import Call
-from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, everybody_rests
+from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, Resting, everybody_rests
 from router.hedge import Hedges, may_hedge, second
 from router.plan import Candidate, Plan
 from router.policy import Stop, Try, callers_own, next_step
@@ -115,7 +115,20 @@ class Run:
     async def _try(self, attempt: Attempting[T], step: Try) -> T:
         if step.delay:
             await asyncio.sleep(step.delay)
+            self._still_may(step)
         return await attempt(self, step)
+
+    def _still_may(self, step: Try) -> None:
+        """Whether *step*, which was decided before a wait, still holds: others have made experiences meanwhile.
+
+        Raises:
+            Resting: whom it asks may not be asked any more. That is no attempt; it only leads to the next decision.
+        """
+        candidate = self.candidate(step)
+        failed = sum(attempt.deployment == candidate.deployment for attempt in self.attempts)
+        if self.plan.wait(candidate, failed=failed) is None:
+            message = "it may not be asked any more, after the wait for it"
+            raise Resting(message, deployment=candidate.deployment)
 
     async def _first(self, attempt: Attempting[T], step: Try) -> T:
         """The first attempt; and beside it a second one, where the policy hedges and this one is silent for too long."""
@@ -129,6 +142,7 @@ class Run:
             return await self._try(attempt, step)
         if step.delay:
             await asyncio.sleep(step.delay)
+            self._still_may(step)
         began = self.elapsed
         won = await race(attempt(self, step), seconds, lambda: self._second(attempt, step, hedges))
         if won.deployment != first:
@@ -144,6 +158,8 @@ class Run:
     async def _turn(self, attempt: Attempting[T]) -> T:
         """One attempt; tenacity awaits only what is itself a coroutine function, and sleeps itself."""
         assert isinstance(self.step, Try)  # noqa: S101  # it is only turned while there is a next step
+        if self.step.delay:
+            self._still_may(self.step)
         return await attempt(self, self.step)
 
     def _advance(self) -> None:

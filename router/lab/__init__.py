@@ -6,10 +6,12 @@ from router.lab.drills import Report, adrill, drill, named_scenarios
 from router.lab.emulate import InMemory, emulate, emulate_all, in_memory
 from router.lab.emulators import EMULATORS, Emulator, Received
 from router.lab.faults import Fault
+from router.lab.memory import Network
 from router.lab.provider_lab import ProviderLab
 from router.lab.recorder import Recorder
 from router.lab.recording import Recording, RecordingError, read_recording
 from router.lab.script import Script, load_scripts
+from router.lab.virtual import run_virtually
 
 __all__ = [
     "EMULATORS",
@@ -17,6 +19,7 @@ __all__ = [
     "Emulator",
     "Fault",
     "InMemory",
+    "Network",
     "ProviderLab",
     "Received",
     "Recorder",
@@ -36,4 +39,5 @@ __all__ = [
     "load_scripts",
     "named_scenarios",
     "read_recording",
+    "run_virtually",
 ]

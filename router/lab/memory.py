@@ -106,7 +106,7 @@ class End(asyncio.Transport):
         if self._eof_written:
             message = "write() after write_eof()"
             raise RuntimeError(message)
-        if self._closing or not data:
+        if self._shut or not data:
             return
         self._outbox += data
         self._send()

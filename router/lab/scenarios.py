@@ -1,6 +1,7 @@
 """The sixteen scenarios of the field's public fault benchmark, as data: what goes wrong, and what has to come of it.
 
-Pure. Knows the faults and the conduct that is expected; times are real seconds, `scaled` makes a rehearsal short.
+Pure. Knows the faults and the conduct that is expected; times are real seconds; `scaled` makes a rehearsal over
+sockets short.
 Refuses to play them (`rehearsal`) and to judge (`verdict`).
 
 Two providers serve one route, the primary first, and both would say the same sixty tokens.
@@ -16,7 +17,7 @@ from router.lab.faults import Fault
 
 TOKENS = 60
 TOKEN_DELAY = 0.08  # seconds between two tokens: a model of middling speed
-FACTOR = 20.0  # a rehearsal's clock runs so many times as fast
+FACTOR = 20.0  # over sockets a rehearsal's clock runs so many times as fast
 
 # What a team would write; every second in it is scaled with the faults.
 POLICY: Mapping[str, Any] = {

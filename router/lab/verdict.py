@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Word = Literal["pass", "partial", "safe", "fail"]
 Kind = Literal["truth", "served", "conduct"]
 STREAMED = 0.5  # of the time that the tokens took to leave the provider, which the caller must have been reading
-SLACK = 0.4  # seconds of the real clock that a busy machine may add to any limit
 
 
 class Finding(NamedTuple):
@@ -86,7 +85,7 @@ def _truth(heard: Heard, played: Played) -> Iterator[Finding]:
         partial: Completion | None = getattr(heard.error, "partial", None)
         if (partial.content or "" if partial is not None else "") != heard.text:
             yield Finding("truth", "the error does not hold what the caller had read")
-    if heard.total > _deadline(played) + SLACK:
+    if heard.total > _deadline(played) + played.slack:
         yield Finding("truth", f"it took {heard.total:.2f} s, longer than the deadline")
 
 
@@ -121,7 +120,7 @@ def _times(heard: Heard, played: Played) -> Iterator[Finding]:
         return
     if heard.first < expected.waits / factor:
         yield Finding("conduct", f"the first token came after {heard.first:.3f} s: nobody waited")
-    if expected.within is not None and heard.first > expected.within / factor + SLACK:
+    if expected.within is not None and heard.first > expected.within / factor + played.slack:
         yield Finding("conduct", f"the first token came only after {heard.first:.3f} s")
     leaving = (min(expected.sent, count_tokens(heard.text)) - 1) * TOKEN_DELAY / factor
     if heard.last - heard.first < STREAMED * leaving:
@@ -185,14 +184,14 @@ def _outage(played: Played) -> Iterator[Finding]:
     lost = [heard for heard in played.heard if heard.error is not None]
     if lost:
         yield Finding("served", f"{len(lost)} of {len(played.heard)} callers got no answer: {lost[0].error}")
-    within = (played.scenario.expected.within or 0.0) / played.factor + SLACK
+    within = (played.scenario.expected.within or 0.0) / played.factor + played.slack
     slow = [heard for heard in played.heard if heard.first is not None and heard.first > within]
     if slow:
         yield Finding("conduct", f"{len(slow)} callers waited longer than {within:.2f} s for the first token")
     if outage is None or played.healed_at is None:
         return
     again = played.served_again_at
-    if again is None or again - played.healed_at > outage.back / played.factor + SLACK:
+    if again is None or again - played.healed_at > outage.back / played.factor + played.slack:
         yield Finding("conduct", "the primary was back and was not asked again")
 
 

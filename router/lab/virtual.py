@@ -6,8 +6,8 @@ OpenAI's chat completions, whole and streamed.
 
 Refuses the real world: no sockets and no threads (time would jump while bytes are under way), no clock of the machine,
 no chance but the seed's, and no other wire protocol. A loop in which nothing can ever happen again says so at once
-instead of hanging. What comes in between a socket and the router (aiohttp, TLS, framing) is not simulated: that is what
-the emulators are for.
+instead of hanging. What comes in between a socket and the router (aiohttp, framing) is not simulated: that is what the
+emulators are for, which run in this time too, over the connections of `memory`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cache
+from math import ulp
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple, cast
 
@@ -35,6 +36,7 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 MINUTE = 60.0
 FOR_EVER = float("inf")
+ROUNDING = 1e-9  # seconds by which a sum of two times may be off
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
@@ -55,7 +57,8 @@ class _Jump:
         if seconds is None:
             message = "everybody waits for something that nobody will do, and no timer is set"
             raise Standstill(message)
-        self._loop.clock += seconds
+        if seconds > 0:
+            self._loop.jump(seconds)
         return []
 
 
@@ -66,10 +69,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.clock = clock
         self._selector = _Jump(self)
-        self._clock_resolution = 1e-9  # a jump ends at its timer but for a rounding
+        self._clock_resolution = ulp(clock)  # asyncio runs what is due within it: two moments are never made one
 
     def time(self) -> float:
         return self.clock
+
+    def jump(self, seconds: float) -> None:
+        """Let *seconds* pass; to a timer exactly, for the sum may be off by a rounding and a minute is a minute."""
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # asyncio's own heap
+        arrived = self.clock + seconds
+        due = timers[0].when() if timers else arrived
+        self.clock = due if abs(due - arrived) < ROUNDING else arrived
+        self._clock_resolution = ulp(self.clock)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], T], *args: *Arguments

@@ -111,9 +111,6 @@ def test_g10_the_standard_field_is_read_from_a_refusal():
     assert 7.0 <= waited({"RateLimit": '"default";r=0;t=7'}) <= 8.0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="missing feature: the rate headers of a success are not read (client.py, health.py)"
-)
 def test_g10_a_success_that_says_nothing_is_left_paces():
     """The next call would be refused: it goes elsewhere."""
     last = says(200, {"RateLimit": '"default";r=0;t=7'}, _answer())

@@ -59,7 +59,7 @@ def plan(names: str = "abc", policy: Policy = POLICY, rests: Mapping[str, float 
     return SimpleNamespace(
         policy=policy,
         candidate=lambda place: candidates[place] if place < len(candidates) else None,
-        wait=lambda candidate, asked=False: rests.get(candidate.deployment, 0.0),
+        wait=lambda candidate, failed=0: rests.get(candidate.deployment, 0.0),
         other_key=lambda candidate, label: False,
         may_retry=lambda candidate: True,
         may_have=lambda place: place < len(candidates),
