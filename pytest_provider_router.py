@@ -44,7 +44,7 @@ def provider_lab(request: pytest.FixtureRequest) -> Iterator[ProviderLab]:
 
 @pytest.fixture
 def drill(request: pytest.FixtureRequest) -> Callable[..., Report]:
-    """Rehearse outages on a routes file: `drill("routes.yaml", scenarios=["503", "cut"]).assert_ok()`.
+    """Rehearse outages on a routes file: `drill("routes.yaml", scenarios=["overloaded", "cut"]).assert_ok()`.
 
     As `router.lab.drill`, but that a relative path may also start at pytest's root directory.
     """
