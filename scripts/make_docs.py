@@ -7,6 +7,7 @@ pure; tests/test_generated_docs.py fails when a part is stale.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import sys
@@ -27,8 +28,9 @@ from providers.translate import LEVEL_BUDGETS  # noqa: E402
 from providers.types import EFFORTS, Change, Fidelity, Request, ResponseFormat  # noqa: E402
 from router import Router, catalog, errors  # noqa: E402
 from router.config import Deployment  # noqa: E402
-from router.documents import Document  # noqa: E402
+from router.documents import Document, read  # noqa: E402
 from router.environment import fill  # noqa: E402
+from router.lab import Fault, named_scenarios  # noqa: E402
 from router.rows import CatalogFile, ProviderRow  # noqa: E402
 from router.validate import check  # noqa: E402
 
@@ -456,6 +458,49 @@ def modules() -> str:
     return table(["File", "Knows"], rows)
 
 
+# -- the lab ----------------------------------------------------------------------------------------------------------
+
+
+def scenarios() -> str:
+    """The named scenarios of a drill: what goes wrong, for whom, and how one would write it."""
+    rows = [
+        [code(script.name), script.says, "<br>".join(code(line) for line in lines)]
+        for script, lines in zip(named_scenarios().values(), _written(), strict=True)
+    ]
+    return table(["Scenario", "What goes wrong", "As a script"], rows)
+
+
+def _written() -> Iterator[list[str]]:
+    """The faults of every named scenario, as they stand in the file."""
+    document = read(ROOT / "router" / "lab" / "drills" / "scenarios.yaml", file="scenarios.yaml")
+    for script in document.value["scenarios"]:
+        yield [_flow(line) for line in script.get("faults", [])] or ["–"]
+
+
+def _flow(value: Any) -> str:
+    """*value* as YAML on one line, with no more quotes than it needs."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_flow(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w%.-]+( [\w%.-]+)*", value) else json.dumps(value)
+    return json.dumps(value)
+
+
+def faults() -> str:
+    """Every word for a fault, its arguments, and what it does."""
+    rows = []
+    for name in Fault.names():
+        wanted = inspect.signature(getattr(Fault, name)).parameters.values()
+        said = [one.name if one.default is one.empty else f"{one.name}: {_default(one.default)}" for one in wanted]
+        opening = (inspect.getdoc(getattr(Fault, name)) or "").partition("\n\n")[0]
+        rows.append([code(name), ", ".join(map(code, said)) or "–", prose(opening)])
+    return table(["Fault", "Arguments", "What happens"], rows)
+
+
+def _default(value: object) -> str:
+    return "…" if isinstance(value, bytes) else json.dumps(value)
+
+
 # -- regions ----------------------------------------------------------------------------------------------------------
 
 REGIONS: Mapping[str, Callable[[], str]] = {
@@ -471,6 +516,8 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "failure-words": failure_words,
     "statuses": statuses,
     "modules": modules,
+    "scenarios": scenarios,
+    "faults": faults,
 }
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import click
 
-from router.cli import chat, check, demo, drift, emulate, models, plan, schema
+from router.cli import chat, check, demo, drift, drill, emulate, models, plan, schema
 from router.cli.base import guarded
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = (demo.demo, chat.chat, plan.plan, check.check, models.models, schema.schema, emulate.emulate, drift.drift)
+_COMMANDS = (
+    demo.demo, chat.chat, plan.plan, check.check, drill.drill, models.models, schema.schema, emulate.emulate,
+    drift.drift,
+)  # fmt: skip
 _EPILOG = """\b
 Exit codes:
   0    done, and nothing to complain about
@@ -29,6 +32,7 @@ Exit codes:
 Start here:
   router demo                     a failover, in two seconds, without a key
   router check routes.yaml        what is wrong with a configuration
+  router drill routes.yaml        what it does when providers fail
   router plan request.json        who would be asked, and in which words
 """
 

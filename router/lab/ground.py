@@ -6,6 +6,7 @@ Knows how they are started, shared and stopped. Refuses to know configurations a
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from router.lab.virtual import VirtualLoop
 if TYPE_CHECKING:
     from router.config import Provider
     from router.lab.emulators import Emulator
+
+_HOST = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class Ground:
@@ -40,6 +43,10 @@ class Ground:
             return Transport()
         return Transport(create_connection=self._network.create_connection, clock=self._network.now)
 
+    def _host(self, name: str) -> str:
+        """*name* where it can stand in a URL, else a number."""
+        return f"{name if _HOST.fullmatch(name) else f'provider-{len(self._up)}'}.test"
+
     @asynccontextmanager
     async def under(self, emulators: Mapping[str, Emulator]) -> AsyncIterator[dict[str, str]]:
         """The base URLs of *emulators*, which run at least until the end of this."""
@@ -47,9 +54,7 @@ class Ground:
         try:
             for name, emulator in emulators.items():
                 if name not in self._up:
-                    placed = (
-                        emulator.bind() if self._sockets else emulator.inside(self._network, f"{name}.test".lower())
-                    )
+                    placed = emulator.bind() if self._sockets else emulator.inside(self._network, self._host(name))
                     await self._stack.enter_async_context(placed)
                     self._up.add(name)
             yield {name: emulator.base_url for name, emulator in emulators.items()}

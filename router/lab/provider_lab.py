@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from router.config import Config
     from router.events import Hook
     from router.lab.emulators import Invoice, Received
+    from router.lab.script import Script
     from router.plan import Plan
 
 T = TypeVar("T")
@@ -156,6 +157,22 @@ class ProviderLab:
             if name not in self.emulators and name not in EMULATORS and name not in self._kinds():
                 self.start(name, kind=kind_of(name, recording))
             self[name].replay(recording, provider=name, **how)
+
+    def play(self, script: Script | str | Path | Mapping[str, Any], *, route: str) -> None:
+        """From now on the emulators have the troubles of a fault script; its roles (`first`, `rest`, ...) are those of *route*.
+
+        Args:
+            script: a file, a mapping or a `Script`, as for `drill`. Its times begin with the first request that arrives.
+            route: a name of the file in use; `heal()` of an emulator ends it there.
+
+        Raises:
+            ConfigError: the script has mistakes, or names somebody who is not on the route.
+        """
+        from router.lab.directing import direct, script_of
+
+        config = self._load(self._source)
+        self._furnish(config)
+        direct(self.emulators, config, script_of(found(script, self._root)), route)
 
     # -- for tests that are coroutines
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from providers.types import Completion
-from router.errors import ConfigError, DeploymentsExhausted
+from router.errors import ConfigError, DeploymentsExhausted, RouterError
 from router.lab import Answer, Fault, ProviderLab, assert_attempts, assert_ledger_matches_invoices
 from router.lab.emulators import Mixlayer, OpenAICompatible, Runware
 
@@ -254,3 +254,59 @@ def test_task_providers_of_ones_own(lab):
 
     assert "You said: 17 * 23?" == lab.complete({**ASKED, "model": "m"}).content
     assert isinstance(lab["mine"], Runware)
+
+
+SCRIPT = {
+    "name": "down-for-a-minute",
+    "faults": [
+        {"who": "first", "what": "down", "when": {"from": "10s", "until": "70s"}},
+        {"who": SECOND, "what": {"rate_limited": {"retry_after": 2}}, "when": {"requests": 1}},
+    ],
+}
+
+
+def test_a_fault_script(lab):
+    """Who, what and when, for the roles of a route; its times begin with the first request."""
+    lab.use(CHAT)
+    lab.play(SCRIPT, route="chat")
+    served = []
+    for pause in (0, 20, 20, 60):
+        lab.wait(pause)
+        served.append([f"{one.deployment.split('/')[0]}: {one.outcome}" for one in lab.complete(ASKED).attempts])
+
+    assert [
+        ["mixlayer: success"],
+        ["mixlayer: Overloaded", "runware: RateLimited", "mixlayer: Overloaded", "runware: success"],
+        ["mixlayer: Overloaded", "runware: success"],
+        ["mixlayer: success"],
+    ] == served
+
+
+@pytest.mark.parametrize(
+    ("script", "route", "error", "said"),
+    [
+        ({**SCRIPT, "faults": [{"who": "aiml", "what": "down"}]}, "chat", ConfigError, "'aiml' is nobody here"),
+        ({**SCRIPT, "faults": [{"who": "first", "what": "dawn"}]}, "chat", ConfigError, "did you mean 'down'"),
+        (SCRIPT, "chut", RouterError, "nobody knows 'chut'; did you mean 'chat'"),
+        ({"scenarios": [SCRIPT, {**SCRIPT, "name": "again"}]}, "chat", ValueError, "down-for-a-minute, again"),
+    ],
+)
+def test_a_script_that_cannot_be_played(lab, script, route, error, said):
+    """It is refused before anything happens."""
+    lab.use(CHAT)
+    with pytest.raises(error, match=said):
+        lab.play(script, route=route)
+
+
+def test_names_that_are_no_hosts(lab):
+    """A provider may be called what its owner likes."""
+    names = ("My_vLLM", "my_vllm")
+    lab.use(
+        {
+            "providers": {name: {"protocol": "chat_completions", "base_url": "http://x.test/v1"} for name in names},
+            "models": {"m": {"deployments": [{"provider": name, "model": "m"} for name in names]}},
+        }
+    )
+    lab["My_vLLM"].fail(Fault.overloaded)
+
+    assert ["My_vLLM/m", "my_vllm/m"] == [one.deployment for one in lab.complete({**ASKED, "model": "m"}).attempts]

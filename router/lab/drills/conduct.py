@@ -48,17 +48,18 @@ def kind_of(asked: Asked) -> str:
 def _hammered(played: Played) -> Iterator[str]:
     """More requests than the policy allows so many callers."""
     policy, callers = played.ground.route.policy, len(played.heard)
+    hedged = 1 if policy.hedge is not None else 0  # a second call beside the first is no retry
     deployments = played.ground.deployments
     spare = sum(max(len(one.provider.keys) - 1, 0) for one in deployments.values())  # another key is asked at once
     total = sum(1 for one in played.asked if one.generates)
-    if total > callers * (policy.attempts + spare):
+    if total > callers * (policy.attempts + spare + hedged):
         yield (
             f"{_callers(callers)} made {total} requests; the policy allows {policy.attempts} attempts"
             f"{' each' if callers > 1 else ''}"
         )
     for name, deployment in deployments.items():
         count = len(played.requests(name))
-        most = callers * (policy.attempts_per_deployment + max(len(deployment.provider.keys) - 1, 0))
+        most = callers * (policy.attempts_per_deployment + max(len(deployment.provider.keys) - 1, 0) + hedged)
         if count > most:
             yield (
                 f"{name} got {count} requests from {_callers(callers)}; the policy allows"
@@ -72,14 +73,16 @@ def _callers(count: int) -> str:
 
 def _through_an_outage(played: Played) -> Iterator[str]:
     """A deployment that is down is left alone but for probes, as long as another one serves."""
-    circuit, per = played.ground.route.policy.circuit, played.ground.route.policy.attempts_per_deployment
+    policy = played.ground.route.policy
+    circuit, per = policy.circuit, policy.attempts_per_deployment
+    again = per if policy.order == "here_first" else 1  # how often a probe that fails is asked again at once
     well = [name for name in played.cast.order if name not in played.cast.concerned]
     for name in played.cast.concerned if well else ():
         down = [one for one in played.requests(name) if kind_of(one) in DOWN]
         if len(down) < 2:
             continue
         lasted = down[-1].at - down[0].at
-        most = circuit.failures + per + _probes(circuit, lasted) * per
+        most = circuit.failures + per + _probes(circuit, lasted) * again
         if len(down) > most:
             yield (
                 f"{name} was asked {len(down)} times in the {lasted:.0f} s that it was down; with"

@@ -21,7 +21,7 @@ from router.lab.drills.report import Finding, Report, Result, result_of
 from router.lab.drills.stage import Clock, Ground, Unplayable
 from router.lab.redirect import environ_for
 from router.lab.script import Script, load_scripts, provider_of
-from router.problems import together
+from router.problems import dotted, together
 
 if TYPE_CHECKING:
     from router.config import Config
@@ -168,11 +168,11 @@ class _Drill:
             played = _run(play(ground, script), self.clock)
         except Unplayable as error:
             return Result(script.name, name, "skipped", script.says, skipped=str(error))
-        if script.troubles and not played.met:
+        verdict, faults = judge(played)
+        if script.troubles and not played.met and verdict != "fail":
             asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked)) or "nobody"
             why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
             return Result(script.name, name, "skipped", script.says, skipped=why)
-        verdict, faults = judge(played)
         return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in faults])
 
     def _finding(self, fault: Any, verdict: Word, script: Script, route: str) -> Finding:
@@ -183,10 +183,14 @@ class _Drill:
             scenario=script.name,
             route=route,
             deployment=cause.deployment,
-            path=cause.path,
-            line=self.document.line(_steps(cause.path)) if cause.path else None,
+            path=dotted(cause.path) if cause.path else None,
+            line=self._line(cause.path) if cause.path else None,
             fix=cause.fix,
         )
+
+    def _line(self, steps: Steps) -> int | None:
+        """Where *steps* stand, or what is nearest around them; None where the file does not speak of such things."""
+        return self.document.line(steps) if steps[:1] in self.document.lines else None
 
     def _noted(self) -> Iterator[Finding]:
         """What the file alone says."""
@@ -224,10 +228,6 @@ def _load(document: Document) -> Config:
     from router import catalog
     from router.load import load
 
-    environ = environ_for([document.value, catalog.document().value], {})
-    return load(document, environ=environ)
-
-
-def _steps(path: str) -> Steps:
-    """The steps of a dotted path of keys."""
-    return tuple(path.split("."))
+    wanted = environ_for([document.value, catalog.document().value], {})
+    # Each its own: two accounts are one where their keys are the same.
+    return load(document, environ={name: f"lab-{name}" for name in wanted})

@@ -93,7 +93,7 @@ def _whole_truth(heard: Heard, played: Played) -> Iterator[str]:
         return
     if heard.text != said.content:
         yield f"{_measure(heard.text, said.content)} was presented as a whole answer"
-    elif answer.content != said.content:
+    elif (answer.content, answer.reasoning_content or "") != (said.content, heard.reasoning):
         yield "the completion does not hold what the caller had read"
     if heard.finish_reason != "stop":
         yield f"finish_reason is {heard.finish_reason!r}, and the model had stopped by itself"

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from router.lab.script import provider_of
+from router.lab.script import ALWAYS, provider_of
 
 if TYPE_CHECKING:
     from router.errors import AnswersDisagree
     from router.lab.drills.play import Heard, Played
+    from router.problems import Steps
 
 
 class Cause(NamedTuple):
     """What was wrong; *path* in the routes file, and the *fix* that mends it."""
 
     message: str
-    path: str | None = None
+    path: Steps | None = None
     fix: str | None = None
     deployment: str | None = None
 
@@ -29,7 +30,7 @@ def cause_of(heard: Heard, played: Played) -> Cause:
 
     error = heard.error
     if isinstance(error, e.StreamInterrupted):
-        return _interrupted(error, played)
+        return _interrupted(error, heard, played)
     if isinstance(error, e.DeadlineExceeded):
         return _too_late(heard, played)
     if isinstance(error, e.NoDeployment):
@@ -37,15 +38,15 @@ def cause_of(heard: Heard, played: Played) -> Cause:
     return _alone(played) or _attempts_used(heard, played) or Cause(_first_line(error))
 
 
-def _path(played: Played, key: str) -> str:
-    return f"routes.{played.ground.route.name}.{key}"
+def _path(played: Played, key: str) -> Steps:
+    return "routes", played.ground.route.name, key
 
 
-def _policy_path(played: Played, key: str) -> str:
-    """Where the policy says *key*; `default` where the route names none."""
+def _policy_path(played: Played, *keys: str) -> Steps:
+    """Where the policy says *keys*; `default` where the route names none."""
     name = played.ground.route.policy.name
     own = name == played.ground.route.name and name not in played.ground.config.policies
-    return f"routes.{name}.policy.{key}" if own else f"policies.{name}.{key}"
+    return ("routes", name, "policy", *keys) if own else ("policies", name, *keys)
 
 
 def _first_line(error: BaseException | None) -> str:
@@ -92,12 +93,17 @@ def _attempts_used(heard: Heard, played: Played) -> Cause | None:
     if len(heard.attempts) < policy.attempts:
         return None
     asked = {attempt.deployment for attempt in heard.attempts}
-    missed = [name for name in played.cast.order if name not in asked and name not in played.cast.concerned]
+    missed = [name for name in played.cast.order if name not in asked and not _always(name, played)]
     if not missed:
         return None
     used = "the one attempt was" if policy.attempts == 1 else f"all {policy.attempts} attempts were"
     message = f"{used} used up, and {_and(missed)} was never asked"
     return Cause(message, _policy_path(played, "attempts"), f"raise attempts to {policy.attempts + 1} or more")
+
+
+def _always(deployment: str, played: Played) -> bool:
+    """Whether it would not have helped to ask *deployment*."""
+    return any(part.trouble.when == ALWAYS for part in played.cast.parts(deployment))
 
 
 def _too_late(heard: Heard, played: Played) -> Cause:
@@ -110,7 +116,7 @@ def _too_late(heard: Heard, played: Played) -> Cause:
     )
     name, limit = _silence(played)
     fix = f"lower timeouts.{name} ({limit:g} s), or raise the deadline" if limit else f"set timeouts.{name}"
-    return Cause(message, _policy_path(played, f"timeouts.{name}"), fix, longest.deployment)
+    return Cause(message, _policy_path(played, "timeouts", name), fix, longest.deployment)
 
 
 def _silence(played: Played) -> tuple[str, float | None]:
@@ -118,19 +124,19 @@ def _silence(played: Played) -> tuple[str, float | None]:
     return "first_token", timeouts.first_token
 
 
-def _interrupted(error: object, played: Played) -> Cause:
+def _interrupted(error: object, heard: Heard, played: Played) -> Cause:
     """A stream broke after its first token, and was not mended."""
     policy, name = played.ground.route.policy, played.cast.order[0]
     path, also = _policy_path(played, "on_interruption"), getattr(error, "also", None)
     if policy.on_interruption == "error":
         message = "a stream that breaks after its first token is given up: on_interruption is error"
-        return Cause(message, path, "set on_interruption: recover, or hold the stream", name)
+        return Cause(message, path, "set on_interruption: recover, or hold: all", name)
     from router.errors import AnswersDisagree
 
     causes = [also, *getattr(also, "exceptions", ())]
     disagreed = next((one for one in causes if isinstance(one, AnswersDisagree)), None)
     if disagreed is not None:
-        return _disagreed(disagreed, played)
+        return _disagreed(disagreed, heard, played)
     alone = _alone(played)
     if alone is not None:
         return alone
@@ -138,15 +144,16 @@ def _interrupted(error: object, played: Played) -> Cause:
     return Cause(f"the stream broke after its first token and could not be mended{why}", path, None, name)
 
 
-def _disagreed(error: AnswersDisagree, played: Played) -> Cause:
+def _disagreed(error: AnswersDisagree, heard: Heard, played: Played) -> Cause:
     """The fallback's answer is not the one that the caller had begun to read."""
     path, deployments = _policy_path(played, "on_interruption"), played.ground.deployments
     first = deployments[played.cast.order[0]].endpoint.model
-    other = deployments.get(error.deployment or "")
+    names = [attempt.deployment for attempt in heard.attempts if isinstance(attempt.error, type(error))]
+    other = deployments.get(names[-1]) if names else None
     if other is not None and other.endpoint.model != first:
         message = f"a stream of {first} that breaks cannot go on with {other.endpoint.model}, which says something else"
-        fix = "add a deployment of the same model; or set on_interruption: restart, or a hold"
+        fix = "add a deployment of the same model; or set on_interruption: restart, or hold: all"
     else:
         message = f"a stream that broke after its first token could not be joined: {error.message.rpartition(': ')[2]}"
-        fix = "set on_interruption: restart, or a hold"
-    return Cause(message, path, fix, error.deployment)
+        fix = "set on_interruption: restart, or hold: all"
+    return Cause(message, path, fix, other.name if other is not None else None)
