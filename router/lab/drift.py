@@ -25,7 +25,7 @@ from router.learning import learn
 if TYPE_CHECKING:
     from providers.dialect import Endpoint, Word
     from router.config import Config, Deployment
-    from router.lab.recording import Recorded, Recording
+    from router.lab.recording import Answered, Recorded, Recording
 
 Severity = Literal["error", "warning", "info"]
 
@@ -71,35 +71,74 @@ class Drift:
 def drift(recording: Recording, config: Config) -> list[Drift]:
     """Everything in *recording* that *config* does not know, in the order of the lines; the same thing once."""
     found: dict[tuple[str, str | None, str], Drift] = {}
-    looked: set[tuple[str, bool, str]] = set()  # fields of answers whose case is settled
+    look = _Look(recording, config)
     for one in recording.exchanges:
-        for item in _in_exchange(one, recording, config, looked):
+        for item in look.at(one):
             key = (item.code, item.deployment or item.provider, item.message)
             known = found.get(key)
             found[key] = item if known is None else replace(known, count=known.count + 1)
     return list(found.values())
 
 
-def _in_exchange(
-    one: Recorded, recording: Recording, config: Config, looked: set[tuple[str, bool, str]]
-) -> Iterator[Drift]:
-    if one.withheld is not None or one.response is None or _is_poll(one.body):
-        return  # nothing to read; a poll is read with the task that it asks after
-    body = one.body[0] if isinstance(one.body, list) and one.body else one.body
-    if not isinstance(body, dict) or "model" not in body:
-        return
-    place = _Place(one, body, _deployment(one.provider, str(body["model"]), config))
-    if place.deployment is None:
-        yield place.stranger(config)
-        return
-    yield from place.unknown_words()
-    yield from place.rates()
-    call, polls = _call(one, body, place.deployment.endpoint), _polls(one, recording)
-    reading = reread(call, one.response, polls)
-    if one.ended == "whole" or reading.error is None:
-        yield from place.read(reading, call)
-    if one.ended == "whole" and reading.error is None:
-        yield from place.fields(call, polls, looked)
+class _Look:
+    """One look through a recording: what is needed for every exchange is worked out once."""
+
+    def __init__(self, recording: Recording, config: Config) -> None:
+        self._config = config
+        self._polls: dict[str, list[Recorded]] = {}
+        self._settled: set[tuple[str, bool, str]] = set()  # fields of answers: provider, streamed or not, path
+        self._deployments: dict[tuple[str, str], Deployment | None] = {}
+        self._words: dict[str, set[str]] = {}
+        for one in recording.exchanges:
+            for asked in one.body if _is_poll(one.body) else ():
+                self._polls.setdefault(str(asked.get("taskUUID")), []).append(one)
+
+    def at(self, one: Recorded) -> Iterator[Drift]:
+        """What one exchange shows."""
+        if one.withheld is not None or one.response is None or _is_poll(one.body):
+            return  # nothing to read; a poll is read with the task that it asks after
+        body = one.body[0] if isinstance(one.body, list) and one.body else one.body
+        if not isinstance(body, dict) or "model" not in body:
+            return
+        deployment = self._deployment(one.provider, str(body["model"]))
+        if deployment is None:
+            yield _stranger(one, str(body["model"]), self._config)
+            return
+        place = _Place(one, body, deployment)
+        yield from place.unknown_words(self._words_of(deployment.endpoint))
+        yield from place.rates(one.response)
+        call = _call(one, body, deployment.endpoint)
+        polls = self._polls.get(str(body.get("taskUUID")), []) if isinstance(one.body, list) else []
+        reading = reread(call, one.response, polls)
+        if one.ended == "whole" or reading.error is None:
+            yield from place.read(reading, call)
+        if one.ended == "whole" and reading.error is None:
+            yield from self._fields(place, call, one.response, polls)
+
+    def _deployment(self, provider: str, model: str) -> Deployment | None:
+        if (provider, model) not in self._deployments:
+            own = [name for name in self._config.deployments if name.split("/", 1)[0] == provider]
+            made = (self._config.deployments[name] for name in own)
+            self._deployments[provider, model] = next((one for one in made if one.endpoint.wire_model == model), None)
+        return self._deployments[provider, model]
+
+    def _words_of(self, endpoint: Endpoint) -> set[str]:
+        if endpoint.name not in self._words:
+            self._words[endpoint.name] = _words_of(endpoint)
+        return self._words[endpoint.name]
+
+    def _fields(self, place: _Place, call: Call, answered: Answered, polls: list[Recorded]) -> Iterator[Drift]:
+        """Fields of the answer that nobody reads. What was settled for one answer of a provider is so for all of them."""
+        provider, streaming = place.one.provider, call.streaming
+
+        def skip(path: str) -> bool:
+            nothing = path.rsplit(".", 1)[-1].removesuffix("[]").lower() in _MEANS_NOTHING
+            return nothing or (provider, streaming, path) in self._settled
+
+        for path, value, is_read in fields_not_read(call, answered, polls, skip):
+            self._settled.add((provider, streaming, path))
+            if not is_read:
+                yield place.unread(path, value)
 
 
 def _is_poll(body: Any) -> bool:
@@ -108,22 +147,17 @@ def _is_poll(body: Any) -> bool:
     )
 
 
-def _polls(one: Recorded, recording: Recording) -> list[Recorded]:
-    """The polls that asked after the task of *one*, in their order."""
-    if not isinstance(one.body, list):
-        return []
-    task = one.body[0].get("taskUUID")
-    return [
-        poll for poll in recording.of(one.provider)
-        if _is_poll(poll.body) and any(asked.get("taskUUID") == task for asked in poll.body) and poll.response is not None
-    ]  # fmt: skip
-
-
-def _deployment(provider: str, model: str, config: Config) -> Deployment | None:
-    for name in config.deployments:
-        if name.split("/", 1)[0] == provider and config.deployments[name].endpoint.wire_model == model:
-            return config.deployments[name]
-    return None
+def _stranger(one: Recorded, model: str, config: Config) -> Drift:
+    """It went to something that the configuration does not buy."""
+    provider = one.provider
+    if provider in config.providers:
+        name = model.rsplit("/", 1)[-1].replace(":", "-").replace("@", "-")
+        message = f"no deployment of the configuration is the model {model!r} at {provider}"
+        fix = f"models: {{{name}: {{deployments: [{{provider: {provider}, model: {model!r}}}]}}}}"
+    else:
+        message = f"the configuration has no provider {provider!r}"
+        fix = f"providers: {{{provider}: {{base_url: ...}}}}"
+    return Drift("warning", "unknown-deployment", provider, None, one.line, message, fix)
 
 
 def _call(one: Recorded, body: Mapping[str, Any], endpoint: Endpoint) -> Call:
@@ -150,44 +184,23 @@ class _Place:
 
     one: Recorded
     body: Mapping[str, Any]
-    deployment: Deployment | None
+    deployment: Deployment
 
     def _found(self, severity: Severity, code: str, message: str, fix: str | None = None) -> Drift:
-        name = self.deployment.name if self.deployment is not None else None
-        return Drift(severity, code, self.one.provider, name, self.one.line, message, fix)
+        return Drift(severity, code, self.one.provider, self.deployment.name, self.one.line, message, fix)
 
-    @property
-    def _endpoint(self) -> Endpoint:
-        assert self.deployment is not None  # noqa: S101  # whoever asks has looked
-        return self.deployment.endpoint
-
-    def stranger(self, config: Config) -> Drift:
-        """It went to something that the configuration does not buy."""
-        model = str(self.body["model"])
-        if self.one.provider not in config.providers:
-            message = f"the configuration has no provider {self.one.provider!r}"
-            return self._found(
-                "warning", "unknown-deployment", message, f"providers: {{{self.one.provider}: {{base_url: ...}}}}"
-            )
-        name = model.rsplit("/", 1)[-1].replace(":", "-").replace("@", "-")
-        message = f"no deployment of the configuration is the model {model!r} at {self.one.provider}"
-        fix = f"models: {{{name}: {{deployments: [{{provider: {self.one.provider}, model: {model!r}}}]}}}}"
-        return self._found("warning", "unknown-deployment", message, fix)
-
-    def unknown_words(self) -> Iterator[Drift]:
+    def unknown_words(self, known: set[str]) -> Iterator[Drift]:
         """Fields of the request that the dialect has no word for: from `extra`, or from an older row."""
-        known = _words_of(self._endpoint)
         for name in self.body:
             if name not in known:
                 message = f"the request says {name!r}, which the dialect has no word for: it came by `extra`, or from another row"
                 yield self._found("warning", "unknown-request-field", message)
 
-    def rates(self) -> Iterator[Drift]:
+    def rates(self, answered: Answered) -> Iterator[Drift]:
         """Headers about the account's limits that say otherwise than the configuration, or that nobody reads."""
-        assert self.deployment is not None and self.one.response is not None  # noqa: S101, PT018  # asked before
         limits = self.deployment.provider.limits
         ours = {"requests": limits.requests_per_minute, "tokens": limits.tokens_per_minute}
-        for name, value in self.one.response.headers.items():
+        for name, value in answered.headers.items():
             if (limit := _LIMIT.fullmatch(name)) is not None:
                 what = limit[1].lower()
                 if value.isascii() and value.isdigit() and int(value) != ours[what]:
@@ -207,7 +220,7 @@ class _Place:
             message = f"the answer cannot be read: {type(error).__name__}: {one_line(error.message)}"
             yield self._found("error", "unreadable-answer", message)
         for raw in reading.finish_reasons:
-            known = {**FINISH_REASONS, **self._endpoint.dialect.reading.finish_reasons}
+            known = {**FINISH_REASONS, **self.deployment.endpoint.dialect.reading.finish_reasons}
             if raw not in known:
                 fix = f"providers: {{{self.one.provider}: {{reading: {{finish_reasons: {{{raw}: stop}}}}}}}}"
                 message = f"the answer ended with {raw!r}, which is read as `unknown`"
@@ -229,22 +242,8 @@ class _Place:
         )
         return self._found("error", "refused-parameter", f"the provider {what} ({said})", fact.fix)
 
-    def fields(self, call: Call, polls: list[Recorded], looked: set[tuple[str, bool, str]]) -> Iterator[Drift]:
-        """Fields of the answer that nobody reads."""
-        assert self.one.response is not None  # noqa: S101  # asked before
-        settled = {
-            path for provider, streaming, path in looked if (provider, streaming) == (self.one.provider, call.streaming)
-        }
-
-        def skip(path: str) -> bool:
-            return path in settled or path.rsplit(".", 1)[-1].removesuffix("[]").lower() in _MEANS_NOTHING
-
-        for path, value, is_read in fields_not_read(call, self.one.response, polls, skip):
-            looked.add((self.one.provider, call.streaming, path))
-            if not is_read:
-                yield self._unread(path, value)
-
-    def _unread(self, path: str, value: Any) -> Drift:
+    def unread(self, path: str, value: Any) -> Drift:
+        """A field of the answer that nobody reads."""
         message = f"nobody reads the answer's field {path}"
         plain = path.removeprefix("data[].")
         if _DOLLARS.search(path.rsplit(".", 1)[-1]) and not isinstance(value, bool) and "[]" not in plain:

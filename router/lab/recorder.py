@@ -1,4 +1,4 @@
-"""Records real traffic: stands between a router and its connections, and writes down what goes over them.
+"""Records real traffic: what goes over a router's connections (`tap` listens) is written down, without keys.
 
 Knows what may be kept: no header that holds a key, none that is not known to be harmless, and no body with a key in it.
 Refuses to change or to delay anything: what cannot be written is not recorded, and the request goes on.
@@ -15,13 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from providers.errors import ProviderError, one_line
+from providers.errors import one_line
 from providers.transport import Transport
 from router.lab.recording import (
     Answered,
-    Ended,
     Failed,
-    Piece,
     Recorded,
     RecordingError,
     check_first,
@@ -29,10 +27,9 @@ from router.lab.recording import (
     line_of,
 )
 from router.lab.scrubbing import Scrub
+from router.lab.tap import Tap
 
 if TYPE_CHECKING:
-    from providers.transport import Response
-    from providers.wire import HttpRequest
     from router.config import Provider
 
 log = logging.getLogger("router")
@@ -76,7 +73,7 @@ class Recorder:
     ) -> None:
         self.file, self.recorded, self.stopped = Path(file), 0, ""
         self._make = transports or (lambda _: Transport())
-        self._most, self._most_each = most, most_each
+        self.most_each, self._most = most_each, most
         self._scrub = Scrub()
         self._scrub.learn(secrets)
         self._began: float | None = None
@@ -86,7 +83,7 @@ class Recorder:
     def __call__(self, provider: Provider) -> Transport:
         """The connections to *provider*, recorded."""
         self._scrub.learn(key.secret.reveal() for key in provider.keys)
-        return cast("Transport", _Recording(self, provider, self._make(provider)))
+        return cast("Transport", Tap(self, provider, self._make(provider)))
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +103,7 @@ class Recorder:
         """Seconds since the recording began, by the event loop's clock."""
         now = asyncio.get_running_loop().time()
         self._began = now if self._began is None else self._began
-        return now - self._began
+        return max(now - self._began, 0.0)  # another loop may have another clock
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Keep these out of the file too."""
@@ -121,9 +118,12 @@ class Recorder:
             self._stop(f"{self.file} is full: {self._most} bytes")
             return
         try:
-            os.write(self._opened, line)
+            written = os.write(self._opened, line)
         except OSError as error:
             self._stop(f"{self.file} cannot be written: {error.strerror or error}")
+            return
+        if written < len(line):
+            self._stop(f"{self.file} takes no more")
             return
         self._size += len(line)
         self.recorded += 1
@@ -184,136 +184,6 @@ def _opened(file: Path) -> tuple[int, int]:
         os.close(descriptor)
         raise
     return size, descriptor
-
-
-class _Recording:
-    """Stands for `providers.transport.Transport`: another one, and every exchange on it written down."""
-
-    def __init__(self, recorder: Recorder, provider: Provider, inner: Transport) -> None:
-        self._recorder, self._provider, self._inner = recorder, provider, inner
-        self.mailbox, self.clock = inner.mailbox, inner.clock
-
-    async def send(self, http: HttpRequest, *, secrets: Mapping[str, str], connect: float | None = None) -> Response:
-        """Send *http*; returns when the headers have come."""
-        recorder = self._recorder
-        recorder.learn(secrets.values())
-        at = recorder.time()
-        exchange = _Exchange(self._provider, http, at, recorder)
-        try:
-            inner = await self._inner.send(http, secrets=secrets, connect=connect)
-        except ProviderError as error:
-            exchange.over("failed", Failed(type(error).__name__, error.message))
-            raise
-        except asyncio.CancelledError:
-            exchange.over("left")
-            raise
-        return cast("Response", _Tapped(inner, exchange, recorder.time() - at))
-
-    def leave(self, response: Response, *, whole: bool) -> None:
-        """Give *response* back, and write down what came of it."""
-        tapped = cast("_Tapped", response)
-        tapped.over(whole=whole)
-        self._inner.leave(tapped.inner, whole=whole)
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._inner.close()
-
-
-class _Exchange:
-    """One exchange under way, written down once it is over."""
-
-    def __init__(self, provider: Provider, http: HttpRequest, at: float, recorder: Recorder) -> None:
-        self._provider, self._http, self.at, self.recorder = provider, http, at, recorder
-        self.most = recorder._most_each  # noqa: SLF001  # both are this module's
-
-    def over(
-        self, ended: Ended, failure: Failed | None = None, response: Answered | None = None, *, too_large: bool = False
-    ) -> None:
-        http, provider = self._http, self._provider
-        too_large |= len(http.body) > self.most
-        path = http.url.removeprefix(provider.base_url)
-        if path == http.url:  # not below its base_url: then the path of the URL
-            path = re.sub(r"^[a-z]+://[^/]*", "", http.url)
-        self.recorder.write(
-            Recorded(
-                provider=provider.name,
-                method=http.method,
-                path=path.partition("?")[0],
-                body=None if too_large else http.json,
-                headers={name: value for name, value in http.headers.items() if name not in http.hidden},
-                at=self.at,
-                response=response,
-                ended=ended,
-                failure=failure,
-                withheld=f"larger than {self.most} bytes" if too_large else None,
-            )
-        )
-
-
-class _Tapped:
-    """Stands for `providers.transport.Response`: another one, and what was read of it kept until it is over."""
-
-    def __init__(self, inner: Response, exchange: _Exchange, after: float) -> None:
-        self.inner, self.status, self.headers = inner, inner.status, inner.headers
-        self._exchange, self._after = exchange, after
-        self._pieces: list[Piece] = []
-        self._size = 0
-        self._last = exchange.recorder.time()
-        self._failure: Failed | None = None
-
-    @property
-    def content_type(self) -> str:
-        return self.inner.content_type
-
-    @property
-    def at_end(self) -> bool:
-        return self.inner.at_end
-
-    @property
-    def is_broken(self) -> bool:
-        return self.inner.is_broken
-
-    def read_now(self) -> bytes:
-        """What has arrived already."""
-        try:
-            return self._note(self.inner.read_now())
-        except ProviderError as error:
-            self._failure = Failed(type(error).__name__, error.message)
-            raise
-
-    async def read(self) -> bytes:
-        """The next bytes; empty at the end."""
-        try:
-            return self._note(await self.inner.read())
-        except ProviderError as error:
-            self._failure = Failed(type(error).__name__, error.message)
-            raise
-
-    def _note(self, data: bytes) -> bytes:
-        if data:
-            now = self._exchange.recorder.time()
-            self._size += len(data)
-            if self._size <= self._exchange.most:
-                self._pieces.append(Piece(max(now - self._last, 0.0), data))
-            else:
-                self._pieces.clear()
-            self._last = now
-        return data
-
-    def over(self, *, whole: bool) -> None:
-        """Write down what came."""
-        ended: Ended = "failed" if self._failure else "whole" if whole or self.inner.at_end else "left"
-        answered = Answered(self.status, dict(self.headers), self._after, tuple(self._pieces))
-        self._exchange.over(ended, self._failure, answered, too_large=self._size > self._exchange.most)
-
-    def close(self) -> None:
-        """Drop the connection."""
-        self.inner.close()
-
-    def release(self) -> None:
-        """Give the connection back."""
-        self.inner.release()
 
 
 def secrets_of(providers: Mapping[str, Any]) -> list[str]:
