@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from router.lab import Emulator, Received
     from router.lab.recording import Recording
 
+KEEP = 10_000  # requests, and invoices, that each emulator remembers: a server may run for weeks
 LOOK = 0.02  # seconds between two looks at what has arrived; and so the grain of the durations shown
 _EPILOG = """\b
 Examples:
@@ -38,6 +39,7 @@ Examples:
 
 They sell the documented models and all that the catalog, or --config F, buys there. Besides the four there is
 "openai", a plain OpenAI-compatible server. Without --api-key any key is accepted; none at all is a 401.
+Each remembers its newest 10,000 requests, so that it may run for as long as you like.
 
 \b
 Exit codes: 0 ended by SIGINT or SIGTERM; 2 wrong usage, or the port is taken.
@@ -83,7 +85,8 @@ def emulate(
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
         raise click.UsageError("--api-key holds nothing, or more than printable ASCII")
     shops = switches(open_config(config), names)
-    asyncio.run(_serve(_Wanted(names, host, port, api_key, shops, recorded, pace), as_json=as_json))
+    made = {name: {**shops.get(name, {}), "keep": KEEP} for name in names}
+    asyncio.run(_serve(_Wanted(names, host, port, api_key, made, recorded, pace), as_json=as_json))
     return 0
 
 
@@ -211,8 +214,9 @@ class _Watch:
     def answered(self) -> list[tuple[Received, float]]:
         """Those that were answered since the last look, with the seconds until then."""
         requests = self._emulator.requests
-        self._waiting += requests[self._seen :]
-        self._seen = len(requests)
+        new = min(requests.total - self._seen, len(requests))  # those that were forgotten in between are not shown
+        self._waiting += requests[len(requests) - new :]
+        self._seen = requests.total
         now = asyncio.get_running_loop().time()
         done = [(one, now - one.at) for one in self._waiting if one.status is not None]
         self._waiting = [one for one in self._waiting if one.status is None and now - one.at < 600]

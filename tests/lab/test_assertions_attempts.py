@@ -104,7 +104,7 @@ BILLED = replace(WORKED, deployment="mixlayer/a", usage=Usage(10, 5, 15, 2, 0), 
 def billed(*invoices: tuple[int, int, float]):
     emulator = Mixlayer()
     request = Received(0.0, "POST", "/v1/chat/completions", {}, Headers(), b"", {})
-    emulator.invoices = [Invoice(request, "a", prompt, 0, completion, 2, usd) for prompt, completion, usd in invoices]
+    emulator.invoices += [Invoice(request, "a", prompt, 0, completion, 2, usd) for prompt, completion, usd in invoices]
     return {"mixlayer": emulator}
 
 

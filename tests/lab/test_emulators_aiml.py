@@ -32,7 +32,8 @@ REFUSED = [
     {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
     {"stream_options": {}},
     {"messages": [{"role": "developer", "content": "x"}]},
-    {"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": "x"}}]}]},
+    {"temperature": -0.1},
     {"max_completion_tokens": 5},
     {"top_k": 20},
     {"min_p": 0},
@@ -73,6 +74,69 @@ async def test_what_it_accepts(fields):
     """The edges, and what the published schema has beyond the page."""
     async with emulate("aiml") as emulator:
         assert 200 == (await send(emulator, body_for(emulator) | fields)).status
+
+
+VIDEO = [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}]}]
+
+
+async def test_a_video_is_taken_where_a_schema_has_it_or_the_page_says_multimodal():
+    """qwen3.8-27b.json lists `video_url` parts; for the page's own model it is a switch, because its schema does not."""
+    async with emulate("aiml") as emulator, emulate("aiml", video=False) as literal:
+        statuses = {
+            model: (await ask(emulator, model=f"alibaba/{model}", messages=VIDEO)).status
+            for model in ("qwen3.6-35b-a3b", "qwen3.8-27b", "qwen3.6-27b")
+        }
+        by_its_schema = await ask(literal, messages=VIDEO)
+
+    assert {"qwen3.6-35b-a3b": 200, "qwen3.8-27b": 200, "qwen3.6-27b": 400} == statuses
+    assert 400 == by_its_schema.status
+
+
+@pytest.mark.parametrize(
+    ("model", "accepted", "refused"),
+    [
+        ("qwen3.7-plus", {"enable_thinking": True, "thinking_budget": 1}, {"reasoning_effort": "low"}),
+        ("qwen3.7-plus", {"repetition_penalty": 1.1}, {"logprobs": True}),
+        ("qwen3.5-flash", {"min_p": 0.001}, {"min_p": 0}),
+        ("qwen3.5-flash", {"reasoning": {"max_tokens": 1}}, {"reasoning": {"max_tokens": 0}}),
+        ("qwen3.8-max", {"reasoning": {"effort": "low"}}, {"reasoning": {"effort": "low", "max_tokens": 5}}),
+        ("qwen3.8-max", {"logit_bias": {"1": 1}}, {"seed": 1}),
+        ("qwen3.6-plus", {"logprobs": True}, {"reasoning_effort": "low"}),
+        ("qwen3-32b", {"enable_thinking": False}, {"logit_bias": {"1": 1}}),
+    ],
+)
+async def test_parameters_are_per_model(model, accepted, refused):
+    """Each model has a schema of its own."""
+    async with emulate("aiml") as emulator:
+        good = await ask(emulator, model=f"alibaba/{model}", **accepted)
+        bad = await ask(emulator, model=f"alibaba/{model}", **refused)
+
+    assert (200, 400) == (good.status, bad.status)
+
+
+async def test_a_switch_of_a_sibling_is_off_by_default():
+    """`enable_thinking` is false unless it is said, and a budget alone counts for nothing."""
+    async with emulate("aiml") as emulator:
+        said = [
+            (await ask(emulator, model="alibaba/qwen3-32b", **fields)).json["choices"][0]["message"]
+            for fields in ({}, {"thinking_budget": 100}, {"enable_thinking": True})
+        ]
+
+    assert [False, False, True] == ["reasoning_content" in message for message in said]
+
+
+async def test_the_cost_may_be_in_the_headers_alone_or_come_after_the_end():
+    """`meta` may be null, and its place in a stream is not settled."""
+    async with (
+        emulate("aiml", meta=False, cost_headers=True) as headers,
+        emulate("aiml", done=True, late_meta=True) as late,
+    ):
+        whole = await ask(headers)
+        reply = await ask(late, stream=True)
+
+    assert "meta" not in whole.json
+    assert float(whole.headers["x-aimlapi-usd-spent"]) == pytest.approx(headers.invoices[0].usd)
+    assert [DONE, {"meta"}] == [reply.events[-2], set(reply.events[-1])]
 
 
 async def test_an_enum_is_refused_with_the_published_words():

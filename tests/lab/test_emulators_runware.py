@@ -299,5 +299,5 @@ async def test_the_list_of_models_is_a_bare_array_behind_the_key():
         models = await get(emulator.base_url + "/models", headers=KEY)
         closed = await get(emulator.base_url + "/models")
 
-    assert ["alibaba:qwen@3.5-27b"] == [row["id"] for row in models.json]
+    assert ["alibaba:qwen@3.5-27b", "alibaba:qwen@3.5-397b"] == [row["id"] for row in models.json]
     assert 401 == closed.status

@@ -23,6 +23,59 @@ MODELS: Mapping[Provider, str] = {
 Changes = tuple[tuple[str, str, Any], ...]  # param, how, sent
 
 
+INTEGERS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "maxTokens",
+    "top_k",
+    "topK",
+    "seed",
+    "numberResults",
+    "top_logprobs",
+)
+# What is on the wire of a request that asks for nothing.
+BARE: Mapping[Provider, Mapping[str, Any]] = {
+    "mixlayer": {"model": "qwen/qwen3.5-27b"},
+    "runware": {
+        "taskType": "textInference",
+        "model": "alibaba:qwen@3.5-27b",
+        "deliveryMethod": "sync",
+        "includeCost": True,
+        "includeUsage": True,
+    },
+    "empiriolabs": {"model": "qwen3-5-4b", "disable_formatting": True},
+    "aiml": {"model": "alibaba/qwen3.6-35b-a3b"},
+}
+STREAMED: Mapping[Provider, Mapping[str, Any]] = {
+    "mixlayer": {"stream": True, "stream_options.include_usage": True},
+    "runware": {"deliveryMethod": "stream"},
+    "empiriolabs": {"stream": True},
+    "aiml": {"stream": True, "stream_options.include_usage": True},
+}
+# What the pages say that a provider does on its own.
+DEFAULTS: Mapping[Provider, Changes] = {
+    "mixlayer": (("reasoning_effort", "defaulted", "on"),),
+    "runware": (("reasoning_effort", "defaulted", "high"),),
+    "empiriolabs": (("max_tokens", "defaulted", 4096), ("reasoning_effort", "defaulted", "medium")),
+    "aiml": (("reasoning_effort", "defaulted", "on"),),
+}
+
+
+def flat(body: Any, path: str = "") -> dict[str, Any]:
+    """A body by dotted paths; only what a provider nests is opened."""
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        if isinstance(value, Mapping) and name in ("settings", "stream_options", "inputs", "reasoning"):
+            found |= flat(value, f"{path}{name}.")
+        else:
+            found[path + name] = value
+    return found
+
+
+def without(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {path: value for path, value in one.items() if path not in other or other[path] != value}
+
+
 @dataclass(frozen=True)
 class Sent:
     """What one provider is sent: *wire* by path, *changes* but for what is merely `defaulted`, *out*: not by default."""

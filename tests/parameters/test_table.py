@@ -6,7 +6,6 @@ changes on the answer with those of the plan; the answer with what the emulated 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,59 +14,24 @@ from providers.types import Change, Chunk
 from router import Completion, Router
 from router.errors import NoDeployment
 from router.lab import Answer, Emulator, ToolCall, emulate_all
-from tests.parameters.table import CASES, MODELS, PROVIDERS, Case, Changes, Provider
+from tests.parameters.table import (
+    BARE,
+    CASES,
+    DEFAULTS,
+    INTEGERS,
+    MODELS,
+    PROVIDERS,
+    STREAMED,
+    Case,
+    Changes,
+    Provider,
+    flat,
+    without,
+)
 
 TEXT = "It is 391."
 THOUGHT = "17 * 23 = 391."
 QUESTION = [{"role": "user", "content": "17 * 23?"}]
-
-INTEGERS = (
-    "max_tokens",
-    "max_completion_tokens",
-    "maxTokens",
-    "top_k",
-    "topK",
-    "seed",
-    "numberResults",
-    "top_logprobs",
-)
-# What is on the wire of a request that asks for nothing.
-BARE: Mapping[Provider, Mapping[str, Any]] = {
-    "mixlayer": {"model": "qwen/qwen3.5-27b"},
-    "runware": {
-        "taskType": "textInference",
-        "model": "alibaba:qwen@3.5-27b",
-        "deliveryMethod": "sync",
-        "includeCost": True,
-        "includeUsage": True,
-    },
-    "empiriolabs": {"model": "qwen3-5-4b", "disable_formatting": True},
-    "aiml": {"model": "alibaba/qwen3.6-35b-a3b"},
-}
-STREAMED: Mapping[Provider, Mapping[str, Any]] = {
-    "mixlayer": {"stream": True, "stream_options.include_usage": True},
-    "runware": {"deliveryMethod": "stream"},
-    "empiriolabs": {"stream": True},
-    "aiml": {"stream": True, "stream_options.include_usage": True},
-}
-# What the pages say that a provider does on its own.
-DEFAULTS: Mapping[Provider, Changes] = {
-    "mixlayer": (("reasoning_effort", "defaulted", "on"),),
-    "runware": (("reasoning_effort", "defaulted", "high"),),
-    "empiriolabs": (("max_tokens", "defaulted", 4096), ("reasoning_effort", "defaulted", "medium")),
-    "aiml": (("reasoning_effort", "defaulted", "on"),),
-}
-
-
-def flat(body: Any, path: str = "") -> dict[str, Any]:
-    """A body by dotted paths; only what a provider nests is opened."""
-    found: dict[str, Any] = {}
-    for name, value in body.items():
-        if isinstance(value, Mapping) and name in ("settings", "stream_options", "inputs"):
-            found |= flat(value, f"{path}{name}.")
-        else:
-            found[path + name] = value
-    return found
 
 
 def task_or_body(emulator: Emulator) -> dict[str, Any]:
@@ -119,10 +83,6 @@ def differences(
     if candidate.call.changes != answer.changes:
         found.append(f"{where}: plan and answer report different changes")
     return found
-
-
-def without(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {path: value for path, value in one.items() if path not in other or other[path] != value}
 
 
 def not_normal(case: Case, provider: Provider, answer: Completion, emulator: Emulator) -> list[str]:
@@ -331,22 +291,12 @@ async def test_media_go_where_the_provider_reads_them(part, plural, stream, lab)
     assert ([PICTURE] if part is IMAGE else [FILM]) == task[f"inputs.{plural}"]
     assert [{"role": "user", "content": "Look."}] == task["messages"]
     assert messages == parts["messages"]
-    if part is IMAGE:  # a video too, by the issue's table; the emulator knows only what AIML's schema lists
-        parts, _ = await sent(lab, "aiml", messages=messages, stream=stream)
-        assert messages == parts["messages"]
+    parts, _ = await sent(lab, "aiml", messages=messages, stream=stream)
+    assert messages == parts["messages"]
     async with lab.router() as router:
         with pytest.raises(NoDeployment, match=plural):
             await ask(router, {"model": MODELS["mixlayer"], "messages": messages}, stream=stream)
         assert [] == lab.emulators["mixlayer"].requests
-
-
-async def test_aiml_is_told_of_a_video_in_a_content_part(lab):
-    """The issue's table; no emulator is asked, because AIML's published schema lists pictures only."""
-    messages = [{"role": "user", "content": [LOOK, VIDEO]}]
-    async with lab.router() as router:
-        (candidate,) = router.plan({"model": MODELS["aiml"], "messages": messages}).candidates
-
-    assert messages == candidate.call.http.json["messages"]
 
 
 async def test_a_picture_of_an_earlier_turn_is_said_to_stand_apart(lab):

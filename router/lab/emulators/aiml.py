@@ -10,44 +10,27 @@ import math
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from router.lab.answers import Generation, split
+from router.lab.emulators import aiml_models as sold
 from router.lab.emulators import aiml_words as wording
 from router.lab.emulators import chat_checks
 from router.lab.emulators.chat import ChatEmulator, UnknownFields
 from router.lab.emulators.chat_shapes import Delta, dumps, logprobs, rendered_call, tool_deltas
-from router.lab.emulators.checks import BOOLEAN, OBJECT, STRING, Complaint, Field
-from router.lab.emulators.playback import Json, Whole
+from router.lab.emulators.checks import BOOLEAN, Complaint, Field, check_fields
+from router.lab.emulators.playback import Json, Outcome, Stream, Whole
 from router.lab.emulators.record import Invoice, Received
 from router.lab.emulators.words import JSON_TYPE, Model, Problem
+from router.lab.faults import Fault
 
-# The first FOUND[A7], and it reproduces the DOC's 7022 credits; a price of cached input is not published.
-_CATALOGUE = {"alibaba/qwen3.6-35b-a3b": Model(0.4875, 2.925, context=262_144, max_output=252_000)}
-_PENALTY = Field("number null", -2, 2)
-_FIELDS = {
-    "model": STRING,
-    "messages": Field("array"),
-    "max_tokens": Field("number", 1),
-    "stream": BOOLEAN,
-    "stream_options": OBJECT,  # FOUND[A1]
-    "tools": Field("array", many=128),  # FOUND[A1]
-    "tool_choice": Field("string object"),
-    "parallel_tool_calls": BOOLEAN,
-    "temperature": Field("number", high=2),  # DOC names no lower bound
-    "top_p": Field("number", 0.01, 1),
-    "stop": Field("string array null", many=4, item=STRING),
-    "logit_bias": Field("object null"),  # FOUND[A1]
-    "logprobs": Field("boolean null"),
-    "top_logprobs": Field("number null", 0, 20),
-    "frequency_penalty": _PENALTY,
-    "presence_penalty": _PENALTY,
-    "prediction": OBJECT,  # FOUND[A1]
-    "seed": Field("integer", 1),
-    "reasoning_effort": Field("string", choices=("low", "medium", "high")),
-    "response_format": OBJECT,
-}
 CREDITS_PER_DOLLAR = 2_000_000  # DOC: 120000 credits are $0.06, 7022 are $0.003511
+_REASONING = {
+    "effort": Field("string", choices=("low", "medium", "high")),
+    "max_tokens": Field("integer", 1),
+    "exclude": BOOLEAN,
+}
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # FOUND[A2]
 _NAMESPACE = uuid.UUID("a1a1a1a1-0000-4000-8000-000000000000")
 
@@ -57,8 +40,8 @@ class AIML(ChatEmulator):
 
     name = "aiml"
     words = wording.WORDS
-    catalogue = _CATALOGUE
-    fields = _FIELDS
+    catalogue = sold.CATALOGUE
+    fields = sold.FIELDS
     # FOUND[A4, A6]: the same is served without /v1 and with /api/v1.
     paths = ("/v1/chat/completions", "/chat/completions", "/api/v1/chat/completions")
     rules = chat_checks.ChatRules(max_tools=128, strict_tools=True)
@@ -73,6 +56,10 @@ class AIML(ChatEmulator):
         stream_usage: bool = True,
         meta: bool = True,
         details: bool = True,
+        cost_headers: bool | None = None,
+        late_meta: bool = False,
+        video: bool = True,
+        like_schema: bool = False,
         **common: Any,
     ) -> None:
         """Make one.
@@ -81,6 +68,11 @@ class AIML(ChatEmulator):
         have been sent. *unknown_model*: 404 or the enum's 400 (both INFERRED). *envelope*: the two of FOUND[A6, A3].
         *done*: the one published capture has no [DONE], its parser expects one. *stream_usage*, *meta*, *details*:
         whether the usage chunk, the cost and usage's details are there (DOC: details may be null, FOUND[A1] meta too).
+        *cost_headers*: whether an unstreamed answer has the cost in its headers as well (FOUND[A2]); None: as *meta*.
+        *late_meta*: the cost comes after [DONE] (open question 5: its place is not settled). *video*: whether the
+        page's model, which it calls multimodal, takes `video_url` parts. INFERRED: a sibling's schema has them
+        (qwen3.8-27b.json), its own (A1) lists text and image_url, and lacks reasoning_content, which the DOC shows.
+        *like_schema*: an unstreamed answer as in the example of the DOC's schema, with its nulls and the model's prefix.
         """
         super().__init__(unknown_fields=unknown_fields, done=done, **common)
         self._unknown_model = unknown_model
@@ -88,6 +80,10 @@ class AIML(ChatEmulator):
         self._stream_usage = stream_usage
         self._meta = meta
         self._details = details
+        self._cost_headers = meta if cost_headers is None else cost_headers
+        self._late_meta = late_meta
+        self._video = video
+        self._like_schema = like_schema
         self._replies = 0
 
     def reply_headers(self, received: Received) -> Mapping[str, str]:
@@ -100,6 +96,15 @@ class AIML(ChatEmulator):
             headers["x-client-request-id"] = client_id
         return headers
 
+    def fields_for(self, body: Json) -> Mapping[str, Field]:
+        return sold.FIELDS_OF.get(str(body.get("model")), sold.FIELDS)  # a model of nobody's: as the page's own
+
+    def rules_for(self, body: Json) -> chat_checks.ChatRules:
+        model = body["model"]
+        if model == sold.VIDEO or (model == sold.MULTIMODAL and self._video):
+            return replace(self.rules, user_parts=("text", "image_url", "video_url"))
+        return self.rules
+
     def check(self, received: Received) -> Problem | None:
         problem = super().check(received)
         if problem is self.words["model_gone"] and self._unknown_model == 400:
@@ -109,7 +114,7 @@ class AIML(ChatEmulator):
         return problem
 
     def check_shapes(self, body: Json) -> Complaint | None:
-        complaint = super().check_shapes(body)
+        complaint = super().check_shapes(body) or _check_reasoning(body.get("reasoning") or {})
         if complaint is None and body.get("top_logprobs") is not None and body.get("logprobs") is not True:
             return Complaint("top_logprobs", "value", "logprobs must be set to true if this parameter is used")  # DOC
         for token, value in (body.get("logit_bias") or {}).items():
@@ -120,7 +125,11 @@ class AIML(ChatEmulator):
         return wording.body_error(complaint)
 
     def thinking(self, body: Json) -> tuple[bool, int | None]:
-        return True, None  # DOC: on in the document's answer; NOT FOUND how to turn it off
+        """DOC: on in the document's answer, NOT FOUND how to turn it off; two siblings have a switch, off by default."""
+        if "enable_thinking" not in self.fields_for(body):
+            return True, (body.get("reasoning") or {}).get("max_tokens")
+        on = body.get("enable_thinking", False)
+        return on, body.get("thinking_budget") if on else None  # "effective only when enable_thinking is set to true"
 
     def charge(self, model: Model, prompt: int, cached: int, completion: int) -> float:
         """Credits round up per component (checked against the DOC's 7022)."""
@@ -153,19 +162,26 @@ class AIML(ChatEmulator):
         return {"usage": {"credits_used": round(invoice.usd * CREDITS_PER_DOLLAR), "usd_spent": invoice.usd}}
 
     def whole(self, head: Json, choices: Sequence[Generation], usage: Json | None, invoice: Invoice) -> Whole:
-        rendered = [
+        rendered: list[Json] = [
             {"message": self.message(made), "finish_reason": made.finish_reason, "index": number}
             | self.choice_extras(made, made.pieces, invoice.request.body, last=True)
             for number, made in enumerate(choices)
         ]
         body: Json = {"choices": rendered, "object": "chat.completion"}
         body |= ({"usage": usage} if usage is not None else {}) | {"system_fingerprint": None} | head
-        if not self._meta:
-            return Whole(dumps(body), headers=JSON_TYPE)
+        if self._like_schema:
+            del body["system_fingerprint"]
+            body["model"] = invoice.model
+            for choice in rendered:
+                nulls: Json = dict.fromkeys(("refusal", "annotations", "audio", "tool_calls"))
+                choice["message"] = nulls | choice["message"]
         cost = self.cost(invoice)
+        body |= {"meta": cost} if self._meta else {}
+        if not self._cost_headers:
+            return Whole(dumps(body), headers=JSON_TYPE)
         credits_used = str(cost["usage"]["credits_used"])
         headers = {"x-aimlapi-credits-used": credits_used, "x-aimlapi-usd-spent": f"{invoice.usd:.9f}"}
-        return Whole(dumps(body | {"meta": cost}), headers={**JSON_TYPE, **headers})
+        return Whole(dumps(body), headers={**JSON_TYPE, **headers})
 
     def message(self, made: Generation) -> Json:
         message: Json = {"content": made.content}
@@ -192,6 +208,13 @@ class AIML(ChatEmulator):
     def chunk(self, head: Json, choice: Json) -> Json:
         return {"id": head["id"], "choices": [choice]} | self._rest(head) | {"usage": None}
 
+    def answer(self, received: Received, fault: Fault | None) -> Outcome:
+        outcome = super().answer(received, fault)
+        if isinstance(outcome, Stream) and self._meta and self._late_meta and outcome.frames[-1].kind == "done":
+            *rest, meta, done = outcome.frames
+            return replace(outcome, frames=(*rest, done, meta))
+        return outcome
+
     def tail(self, head: Json, usage: Json | None, invoice: Invoice) -> list[Json]:
         """FOUND[A5, A2]: a chunk of usage alone, then one of meta alone."""
         chunks: list[Json] = []
@@ -216,3 +239,11 @@ class AIML(ChatEmulator):
             row = wording.model_row(name, self.models[name], {"include": "all"})
             return Whole(dumps({"object": "model", "data": row}), headers=JSON_TYPE)
         return super().other(received)
+
+
+def _check_reasoning(reasoning: Json) -> Complaint | None:
+    """FOUND[A1's siblings]: an effort or a number of tokens, never both."""
+    complaint = check_fields(reasoning, _REASONING, ignore_unknown=True)
+    if complaint is None and {"effort", "max_tokens"} <= reasoning.keys():
+        complaint = Complaint("max_tokens", "value", "Cannot be used simultaneously with effort")
+    return complaint.inside("reasoning") if complaint is not None else None

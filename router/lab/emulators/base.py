@@ -21,8 +21,8 @@ from aiohttp import web
 
 from router.lab.answers import Answer
 from router.lab.emulators import sending
-from router.lab.emulators.playback import Outcome, Stream, Whole
-from router.lab.emulators.record import Headers, Invoice, Received, Script
+from router.lab.emulators.playback import Outcome, Raw, Stream, Whole
+from router.lab.emulators.record import Headers, Invoice, Newest, Received, Script
 from router.lab.emulators.replaying import Again, Replay
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
@@ -48,16 +48,21 @@ class Emulator(ABC):
         latency: float = 0.0,
         requests_per_minute: int | None = None,
         max_body: int = 160 * 2**20,
+        keep: int | None = None,
     ) -> None:
         """Make an emulator. *api_key* None accepts any key but not none at all.
 
         *requests_per_minute* is off by default even where a limit is documented: a test suite is not an account.
+        *keep*: how many of the newest requests, and of the newest invoices, are remembered; None remembers all, which
+        is right for a test and wrong for a server that runs for weeks.
         """
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep must be at least 1, or None for all, not {keep}")
         self.api_key = api_key
         self.token_delay = token_delay
         self.latency = latency
-        self.requests: list[Received] = []
-        self.invoices: list[Invoice] = []
+        self.requests: Newest[Received] = Newest(keep)
+        self.invoices: Newest[Invoice] = Newest(keep)
         self.base_url = ""
         self._requests_per_minute = requests_per_minute
         self._max_body = max_body
@@ -233,10 +238,17 @@ class Emulator(ABC):
         received = await self._receive(request)
         self.requests.append(received)
         await _sleep(self.latency)
+        outcome, fault = self.respond(received)
+        if outcome is None:
+            return await sending.disturb(request, cast("Fault", fault))
+        return await self._send(request, received, outcome, fault)
+
+    def respond(self, received: Received) -> tuple[Outcome | Raw | None, Fault | None]:
+        """What is answered, and the fault on its way, without I/O; no outcome: the fault disturbs the connection."""
         if received.too_large:
-            return await self._send(request, received, self.in_words("too_large", received), None)
+            return self.in_words("too_large", received), None
         if not self.is_inference(received):
-            return await self._send(request, received, self.other(received), None)
+            return self.other(received), None
         again = self._replay.find(received) if self._replay is not None else None
         fits = partial(self._fits, received=received, again=again)
         entry = self._faults.take(received, fits)
@@ -244,15 +256,16 @@ class Emulator(ABC):
         if fault is None and self._director is not None:
             fault = self._director(received, fits, self.generates(received))
         if fault is not None and fault.at_arrival:
-            return await self._fail_at_arrival(request, received, fault)
+            return self._at_arrival(received, fault)
         if again is not None:
-            return await self._send_again(request, received, again, fault)
+            received.replayed = again.line
+            return again.outcome(fault)
         outcome = self._over_limit(received) or self._not_recorded(received) or self.answer(received, fault)
         if fault is not None and isinstance(outcome, Whole) and outcome.refused:
             fault = None
             if entry is not None:
                 self._faults.give_back(entry)
-        return await self._send(request, received, outcome, fault)
+        return outcome, fault
 
     def _fits(self, fault: Fault, received: Received, again: Again | None) -> bool:
         fits = fault.fits(streaming=self.wants_stream(received), generates=self.generates(received))
@@ -263,21 +276,6 @@ class Emulator(ABC):
             return None
         problem = Problem(400, self._replay.why_not(received), code="not_recorded")
         return replace(self.envelope(problem, received), refused=True)
-
-    async def _send_again(
-        self, request: web.Request, received: Received, again: Again, fault: Fault | None
-    ) -> web.StreamResponse:
-        """Send what was recorded, at the recorded pace; a *fault* works on the same answer as it would be made today."""
-        again.use()
-        received.replayed = again.line
-        await _sleep(again.after)
-        if again.fault is not None:
-            return await sending.disturb(request, again.fault)
-        if fault is not None and again.shaped is not None:
-            return await self._send(request, received, again.shaped, fault)
-        assert again.raw is not None  # noqa: S101  # an exchange has an answer or a fault
-        received.status = again.raw.status
-        return await sending.send_raw(request, replace(again.raw, headers={**self._dated(), **again.raw.headers}))
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
@@ -290,8 +288,11 @@ class Emulator(ABC):
         return Received(at, request.method, request.path, query, headers, raw, _parsed(raw), too_large=too_large)
 
     async def _send(
-        self, request: web.Request, received: Received, outcome: Outcome, fault: Fault | None
+        self, request: web.Request, received: Received, outcome: Outcome | Raw, fault: Fault | None
     ) -> web.StreamResponse:
+        if isinstance(outcome, Raw):
+            received.status = outcome.status
+            return await sending.send_raw(request, replace(outcome, headers={**self._dated(), **outcome.headers}))
         kind = fault.kind if fault is not None else ""
         if fault is not None and kind == "lost_response":
             return await sending.disturb(request, fault)
@@ -315,12 +316,11 @@ class Emulator(ABC):
 
     # --- Faults that stand in place of an answer ----------------------------------------------------------------
 
-    async def _fail_at_arrival(self, request: web.Request, received: Received, fault: Fault) -> web.StreamResponse:
+    def _at_arrival(self, received: Received, fault: Fault) -> tuple[Outcome | None, Fault | None]:
         whole = self._in_place_of_answer(received, fault)
         if whole is None:
-            return await sending.disturb(request, fault)
-        headers = {**whole.headers, **dict(fault.headers)}
-        return await self._send(request, received, replace(whole, headers=headers), None)
+            return None, fault
+        return replace(whole, headers={**whole.headers, **dict(fault.headers)}), None
 
     def _in_place_of_answer(self, received: Received, fault: Fault) -> Whole | None:
         if fault.kind == "words":

@@ -96,7 +96,7 @@ class ChatEmulator(Emulator):
         if not isinstance(body, dict):
             return self.words["bad_json"]
         complaint = check_fields(
-            body, self.fields, required=("model", "messages"), ignore_unknown=self._ignore_unknown
+            body, self.fields_for(body), required=("model", "messages"), ignore_unknown=self._ignore_unknown
         ) or self.check_shapes(body)
         if complaint is not None:
             return self.invalid(complaint)
@@ -108,17 +108,26 @@ class ChatEmulator(Emulator):
             return self.words["context_length"]
         return problem
 
+    def fields_for(self, body: Json) -> Mapping[str, Field]:
+        """The fields that the request's model takes."""
+        return self.fields
+
+    def rules_for(self, body: Json) -> checks.ChatRules:
+        """The rules for what has an inner structure, for the request's model."""
+        return self.rules
+
     def check_shapes(self, body: Json) -> Complaint | None:
         """Check what has an inner structure."""
+        rules = self.rules_for(body)
         if not body["messages"]:
             return Complaint("messages", "few", "Must contain at least 1 element(s)", 1, 0)
-        complaint = checks.check_messages(body["messages"], self.rules)
+        complaint = checks.check_messages(body["messages"], rules)
         tools = body.get("tools") or []
-        complaint = complaint or checks.check_tools(tools, self.rules)
+        complaint = complaint or checks.check_tools(tools, rules)
         if complaint is None and body.get("tool_choice") is not None:
             complaint = self.check_choice(body["tool_choice"], tools)
         if complaint is None and body.get("response_format") is not None:
-            complaint = checks.check_response_format(body["response_format"], self.rules)
+            complaint = checks.check_response_format(body["response_format"], rules)
         if complaint is None and body.get("stream_options") is not None:
             complaint = checks.check_stream_options(body["stream_options"])
         return complaint

@@ -25,6 +25,20 @@ from router.lab.emulators.words import JSON_TYPE, Model, Problem
 _CATALOGUE = {
     "qwen3-5-4b": Model(0.04, 0.07, 0.02, context=262_144, max_output=32_768),  # DOC
     "qwen3-5-9b": Model(0.09, 0.13, 0.045, context=262_144, max_output=32_768),  # FOUND[E2, E5]
+    # Prices of the others FOUND[E5], sizes where section 4.5 has them.
+    "qwen3-5-27b": Model(0.086, 0.688, context=262_144),
+    "qwen3-5-35b-a3b": Model(0.057, 0.459, context=262_144),
+    "qwen3-5-122b-a10b": Model(0.115, 0.917, context=262_144),
+    "qwen3-5-397b-a17b": Model(0.172, 1.032, context=262_144),
+    "qwen3-5-plus": Model(0.36, 2.21),
+    "qwen3-6-27b": Model(0.412564, 2.475384),
+    "qwen3-6-flash": Model(0.25, 1.50),
+    "qwen3-6-plus": Model(0.50, 3.00),
+    "qwen3-6-max-preview": Model(1.31, 7.88),
+    "qwen3-7-plus": Model(0.40, 1.60, context=1_000_000),
+    "qwen3-7-max": Model(2.50, 7.50, context=1_000_000),  # FOUND[E1, E5]
+    "qwen3-8-max": Model(2.00, 6.00, 2.00),
+    "qwen3-max": Model(1.08, 5.52),
 }
 _RAW = ("disable_formatting", "raw", "passthrough", "raw_response")  # FOUND[E1]: one switch, four names
 _HEADING = "**Answer**\n\n"
@@ -56,6 +70,7 @@ _FIELDS = {
     "parallel_tool_calls": BOOLEAN,  # INFERRED likewise
     **dict.fromkeys(_RAW, BOOLEAN),
 }
+_FIELDS_OF = {"qwen3-8-max": {"thinking_budget": Field("integer", 1, 262_144)}}  # FOUND[E5]
 _DEFAULT_MAX_TOKENS = 4096  # DOC
 # DOC: medium is the default effort and 4096 the default budget, so medium is 4096. INFERRED: the other three.
 _EFFORTS = {"low": 1024, "medium": 4096, "high": 16_384, "max": 32_768}
@@ -132,6 +147,11 @@ class EmpirioLabs(ChatEmulator):
         self._reasoning_field = reasoning_field
         self._usage_details = usage_details
         self._extras = sglang_extras
+
+    def fields_for(self, body: Json) -> Mapping[str, Field]:
+        model = self.models.get(str(body.get("model")))
+        own = {} if model is None else {"max_tokens": Field("integer", 1, model.max_output)}
+        return {**self.fields, **own, **_FIELDS_OF.get(str(body.get("model")), {})}
 
     def key_of(self, received: Received) -> str:
         return super().key_of(received) or str(received.headers.get("x-api-key", ""))  # FOUND[E1]

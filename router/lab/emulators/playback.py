@@ -61,12 +61,16 @@ Ending = Literal["eof", "fin", "reset", "stall", "comments"]
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A response whose bytes are given, each piece with the seconds to wait before it: a recorded one."""
+    """A response whose bytes are given, each piece with the seconds to wait before it: a recorded one.
+
+    *after*: seconds to wait before its headers.
+    """
 
     pieces: tuple[Piece, ...]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     ending: Ending = "eof"
+    after: float = 0.0
 
 
 Outcome = Whole | Stream

@@ -69,6 +69,21 @@ class Invoice:
     usd: float
 
 
+class Newest(list[T]):
+    """A list that is only ever appended to and forgets its oldest items: at most *keep* stay, all where that is None."""
+
+    def __init__(self, keep: int | None = None) -> None:
+        super().__init__()
+        self.keep = keep
+        self.total = 0  # ever appended, the forgotten ones too
+
+    def append(self, item: T) -> None:
+        super().append(item)
+        self.total += 1
+        if self.keep is not None and len(self) > self.keep:
+            del self[: len(self) - self.keep]
+
+
 @dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
     """One line of a script."""

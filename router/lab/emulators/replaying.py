@@ -29,7 +29,7 @@ _SHAPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A recorded exchange, ready to be sent again *after* so many seconds.
+    """A recorded exchange, ready to be sent again.
 
     *raw* is what is sent. *shaped* is the same as a stream or a whole answer, for a fault to work on; None where that
     would not be the same any more. *fault* stands in place of an answer that never came. *use* says that it is sent: the
@@ -37,7 +37,6 @@ class Again:
     """
 
     line: int
-    after: float
     raw: Raw | None
     use: Callable[[], None]
     shaped: Outcome | None = None
@@ -46,6 +45,13 @@ class Again:
     def suits(self, fault: Fault) -> bool:
         """Whether *fault* can be applied to it."""
         return fault.at_arrival or (self.shaped is not None and fault.kind not in _SHAPES)
+
+    def outcome(self, fault: Fault | None) -> tuple[Outcome | Raw | None, Fault | None]:
+        """What is sent, and the fault on its way; it is used by this."""
+        self.use()
+        if self.fault is not None:
+            return None, self.fault
+        return (self.shaped, fault) if fault is not None and self.shaped is not None else (self.raw, None)
 
 
 class Replay:
@@ -112,15 +118,15 @@ class Replay:
         answered = one.response
         if answered is None:
             fault = Fault.silence() if one.ended == "left" else Fault.refuse()
-            return Again(one.line, 0.0, None, use, fault=fault)
+            return Again(one.line, None, use, fault=fault)
         pieces = [
             Piece(piece.after * self._pace, data)
             for piece, data in zip(answered.pieces, _renamed(answered, names), strict=True)
         ]
         ending = {"whole": "eof", "left": "stall", "failed": "fin"}[one.ended]
-        raw = Raw(tuple(pieces), answered.status, answered.headers, ending)  # type: ignore[arg-type]  # it is one of them
+        raw = Raw(tuple(pieces), answered.status, answered.headers, ending, answered.after * self._pace)  # type: ignore[arg-type]  # it is one of them
         shaped = _shaped(raw) if one.ended == "whole" else None
-        return Again(one.line, answered.after * self._pace, raw, use, shaped)
+        return Again(one.line, raw, use, shaped)
 
 
 def _renamed(answered: Answered, names: Mapping[str, str]) -> list[bytes]:

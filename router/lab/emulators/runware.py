@@ -21,7 +21,10 @@ from router.lab.emulators.runware_checks import TaskRules, check_task, check_uui
 from router.lab.emulators.words import JSON_TYPE, Model, Problem
 from router.lab.faults import Fault
 
-_MODELS = {"alibaba:qwen@3.5-27b": render.MODEL}
+_MODELS = {
+    "alibaba:qwen@3.5-27b": render.MODEL,
+    "alibaba:qwen@3.5-397b": Model(0.327, 1.989, 0.05, context=262_144, max_output=128_000),  # FOUND[R13, R14]
+}
 # FOUND[R20]: the answer to the element form of authentication.
 _LOGGED_IN = {"taskType": "authentication", "connectionSessionUUID": "00000000-0000-4000-8000-000000000000"}
 _SIGN_UP = "Get one at https://my.runware.ai/signup"
@@ -184,7 +187,9 @@ class Runware(Emulator):
         if not isinstance(task, dict) or task.get("taskType") != "textInference":
             problem = Problem(400, "Invalid value for 'taskType' parameter.", code="invalidTaskType", param="taskType")
             return 400, render.error_entry(problem, task)
-        complaint = check_task(task, self._rules)
+        model = self.models.get(str(task.get("model")))
+        rules = self._rules if model is None else replace(self._rules, max_tokens=model.max_output)
+        complaint = check_task(task, rules)
         if complaint is not None:
             return 400, error_of(complaint, task)
         kind = self._against(task)
@@ -212,8 +217,10 @@ class Runware(Emulator):
         results = self._generate(task, received, kind)
         usage = kind != "usage_missing"
         items = [render.result_item(task, result, self._shape, usage=usage) for result in results]
-        # How long a UUID stays taken is NOT FOUND; here until ``forget``.
+        # How long a UUID stays taken is NOT FOUND; here until ``forget``, or until *keep* newer ones have come.
         self._tasks_seen[task["taskUUID"].lower()] = _Task(items, 0)
+        if self.requests.keep is not None and len(self._tasks_seen) > self.requests.keep:
+            del self._tasks_seen[next(iter(self._tasks_seen))]
         self._bill(task, received, results)
         return results, items
 

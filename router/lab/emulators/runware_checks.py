@@ -40,7 +40,6 @@ _SETTINGS = {
     "temperature": Field("number", 0, 2),
     "topP": Field("number", 0, 1),
     "frequencyPenalty": Field("number", 0, 2),
-    "maxTokens": Field("integer", 1, 65_536),
     "minP": Field("number", 0, 1),
     "presencePenalty": Field("number", 0, 2),
     "repetitionPenalty": Field("number", 0, 2),
@@ -56,12 +55,16 @@ class TaskRules:
     thinking_levels: tuple[str, str]
     tools: bool
     structured: bool
+    max_tokens: int = 65_536  # DOC for the 27B; what the task's model gives at most
 
 
 def check_task(task: Mapping[str, Any], rules: TaskRules) -> Complaint | None:
     """Return the first thing wrong with a textInference task; the model's name is not looked up."""
     fields = _FIELDS | (_TOOL_FIELDS if rules.tools else {}) | (_JSON_FIELDS if rules.structured else {})
-    settings = _SETTINGS | {"thinkingLevel": Field("string", choices=rules.thinking_levels)}
+    settings = _SETTINGS | {
+        "maxTokens": Field("integer", 1, rules.max_tokens),
+        "thinkingLevel": Field("string", choices=rules.thinking_levels),
+    }
     return (
         check_fields(task, fields, required=("taskUUID", "model", "messages"))
         or check_uuid(task["taskUUID"])

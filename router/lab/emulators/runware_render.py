@@ -118,16 +118,17 @@ def _breakdown(made: Generation) -> Json:
     cached = made.cached_tokens or 0
     fresh = made.prompt_tokens - cached
     parts = {
-        "prompt": {"billableTokens": fresh, "cost": MODEL.usd(fresh, 0, 0)},
-        "cache": {"billableTokens": cached, "cost": MODEL.usd(cached, cached, 0)},
-        "completion": {
-            "billableTokens": made.completion_tokens,
-            "cost": MODEL.usd(0, 0, made.completion_tokens),
-            "textTokens": made.completion_tokens - made.reasoning_tokens,
-            "reasoningTokens": made.reasoning_tokens,
-        },
+        "prompt": _part(fresh, MODEL.usd(fresh, 0, 0)),
+        "cache": _part(cached, MODEL.usd(cached, cached, 0)),
+        "completion": _part(made.completion_tokens, MODEL.usd(0, 0, made.completion_tokens))
+        | {"textTokens": made.completion_tokens - made.reasoning_tokens, "reasoningTokens": made.reasoning_tokens},
     }
-    return {"tokens": parts, "total": MODEL.usd(made.prompt_tokens, cached, made.completion_tokens)}
+    total = MODEL.usd(made.prompt_tokens, cached, made.completion_tokens)
+    return {"tokens": parts, "total": total, "totalDisplay": f"${total:.7f}"}
+
+
+def _part(tokens: int, usd: float) -> Json:
+    return {"billableTokens": tokens, "cost": usd, "costDisplay": f"${usd:.7f}"}
 
 
 def events(task: Json, result: Result, shape: Shape, *, usage: bool, done: bool) -> tuple[Frame, ...]:

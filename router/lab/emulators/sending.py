@@ -88,7 +88,9 @@ async def send_stream(
 
 
 async def send_raw(request: web.Request, raw: Raw) -> web.StreamResponse:
-    """Send a recorded response: its pieces as they came, when they came, and its end."""
+    """Send a recorded response: its headers and its pieces as they came, when they came, and its end."""
+    if raw.after > 0:
+        await asyncio.sleep(raw.after)
     response = web.StreamResponse(status=raw.status, headers=dict(raw.headers))
     await response.prepare(request)
     for piece in raw.pieces:
