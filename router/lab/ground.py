@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from providers.transport import Transport
 from router.lab.memory import Network
-from router.lab.virtual import VirtualLoop
+from router.lab.virtual import Threadless
 
 if TYPE_CHECKING:
     from router.config import Provider
@@ -35,7 +35,7 @@ class Ground:
     @property
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """What makes an event loop for it, where the lab has one of its own; None for an ordinary one."""
-        return None if self._sockets else VirtualLoop
+        return None if self._sockets else Threadless
 
     def transports(self, provider: Provider) -> Transport:
         """The `transports` of a router."""

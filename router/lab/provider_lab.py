@@ -104,6 +104,8 @@ class ProviderLab:
             self.emulators[name] = EMULATORS[which](**switches)
 
     def __getattr__(self, name: str) -> Emulator:
+        if name.startswith("_") or name == "emulators":  # ours, and not there yet: a copy under way, or somebody looks
+            raise AttributeError(name)
         try:
             return self[name]
         except KeyError as error:
@@ -114,10 +116,10 @@ class ProviderLab:
         if name not in self.emulators:
             if name in EMULATORS:
                 self.start(name)
-            elif not name.startswith("_") and name in (sold := self._kinds()):
+            elif name in (sold := self._kinds()):
                 self.start(name, kind=sold[name])
             else:
-                known = {*EMULATORS, *self.emulators, *(self._kinds() if not name.startswith("_") else ())}
+                known = {*EMULATORS, *self.emulators, *sold}
                 message = f"the lab has no provider called {name!r}; {nearest(name, known)}"
                 raise KeyError(message)
         return self.emulators[name]

@@ -6,9 +6,10 @@ Refuses to judge (`drift`).
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from providers.errors import ProviderError
 from providers.sse import EventParser, LimitExceeded
 from providers.types import Folder
 from router.lab.recording import Answered, Piece
-from router.lab.virtual import VirtualResponse, VirtualTransport, run_virtually
+from router.lab.virtual import Threadless, VirtualResponse, VirtualTransport
 
 if TYPE_CHECKING:
     from providers.types import Change, Completion
@@ -70,7 +71,12 @@ class _Recorded:
 def reread(call: Call, answered: Answered, polls: Sequence[Recorded] = ()) -> Reading:
     """What the reader of *call* makes of *answered*, and of the polls that followed it."""
     answers = [answered, *(poll.response for poll in polls if poll.response is not None)]
-    return run_virtually(_reread(call, answers))
+    return _run(_reread(call, answers))
+
+
+def _run(reading: Coroutine[Any, Any, Reading]) -> Reading:
+    with asyncio.Runner(loop_factory=Threadless) as runner:
+        return runner.run(reading)
 
 
 async def _reread(call: Call, answers: Sequence[Answered]) -> Reading:
@@ -113,9 +119,9 @@ def fields_not_read(
             values |= {path: value for path, value in _leaves(document) if path not in values}
 
     def said(alter: Callable[[Any], Any], path: str) -> tuple[Any, ...]:
-        return run_virtually(_reread(call, [one.altered(path, alter) for one in parsed])).said
+        return _run(_reread(call, [one.altered(path, alter) for one in parsed])).said
 
-    as_it_was = run_virtually(_reread(call, [one.altered("", _same) for one in parsed])).said
+    as_it_was = _run(_reread(call, [one.altered("", _same) for one in parsed])).said
     for path, value in values.items():
         if not skip(path):
             yield path, value, any(said(alter, path) != as_it_was for alter in (_drop, _other))

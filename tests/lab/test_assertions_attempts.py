@@ -186,3 +186,18 @@ def test_a_price_that_is_wrong_is_seen():
         assert before.cost.usd is not None
         with pytest.raises(AssertionError, match=r"\(estimated\), \$1.000000000 on the invoice"):
             assert_ledger_matches_invoices(lab)
+
+
+@pytest.mark.parametrize("name", ["mixlayer/qwen3.5-27b", "runware/qwen3.5-27b", "aiml/qwen3.6-35b-a3b"])
+def test_a_price_of_the_route_is_what_is_billed(name):
+    """The emulators sell at the prices of the file, so that a negotiated one is no difference."""
+    route = {"deployments": [{"deployment": name, "price": {"input": 7.0, "output": 9.0}}]}
+    with ProviderLab(environ={}) as lab:
+        lab.use({"routes": {"chat": route}})
+        answer = lab.complete(ASKED)
+
+        assert_ledger_matches_invoices(lab)
+        assert answer.usage.prompt_tokens is not None
+        assert answer.usage.completion_tokens is not None
+        paid = (7.0 * answer.usage.prompt_tokens + 9.0 * answer.usage.completion_tokens) / 1e6
+        assert pytest.approx(paid) == lab.invoices()[0].usd

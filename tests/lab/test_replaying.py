@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from router.errors import BadRequest, DeploymentsExhausted, StreamInterrupted
 from router.lab import Fault, ProviderLab, Recorder, RecordingError, read_recording
+from router.lab.drift import drift
 from router.lab.emulators import EMULATORS
 from router.lab.recording import Answered, Piece, Recorded, first_line, line_of
 from router.lab.virtual import run_virtually
+from router.load import load
 
 CHAT = {
     "routes": {
@@ -325,3 +328,20 @@ def test_a_provider_without_an_emulator_of_its_own(tmp_path, lab):
     lab.replay(file)
 
     assert "hi" == lab.complete({"model": "mine", "messages": ASKED["messages"]}).content
+
+
+@pytest.mark.parametrize("cut", [(5_000_000,), (0, 10, 10, 5_000_000)], ids=["one piece", "with empty pieces"])
+def test_a_large_answer(tmp_path, lab, cut):
+    """One that is parsed beside the event loop, where there are threads; and pieces with nothing in them."""
+    text = "x" * (cut[-1] - 1_000_000 + 500_000)
+    answer = b'{"id":"1","choices":[{"index":0,"message":{"content":"' + text.encode() + b'"},"finish_reason":"stop"}]}'
+    edges = [0, *(min(one, len(answer)) for one in cut), len(answer)]
+    pieces = tuple(Piece(0.0, answer[a:b]) for a, b in pairwise(edges))
+    body = {"model": "qwen/qwen3.5-27b", "messages": ASKED["messages"], "seed": 7}
+    said = Answered(200, {"Content-Type": "application/json"}, 0.0, pieces)
+    file = tmp_path / "t.jsonl"
+    file.write_bytes(first_line() + line_of(Recorded("mixlayer", "POST", "/chat/completions", body, response=said)))
+    lab.replay(file)
+
+    assert text == lab.complete({**ASKED, "model": "mixlayer/qwen3.5-27b"}).content
+    assert [] == [one.code for one in drift(read_recording(file), load(None, environ={}))]
