@@ -60,7 +60,8 @@ class ConfigError(RouterError):
     """A YAML file cannot mean what it says.
 
     *file* and *line* (1-based) point at the place, *path* is the dotted path of the key, *hint* says what would have
-    been right. `problems` holds every problem of the file, this one first, when one load found several.
+    been right, *code* is the kind of the mistake, for machines. `problems` holds every problem of the file, this one
+    first, when one load found several.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class ConfigError(RouterError):
         line: int | None = None,
         path: str = "",
         hint: str | None = None,
+        code: str = "invalid-value",
         problems: Iterable[ConfigError] = (),
     ) -> None:
-        self.message, self.file, self.line, self.path, self.hint = message, file, line, path, hint
+        self.message, self.file, self.line, self.path, self.hint, self.code = message, file, line, path, hint, code
         self.problems: tuple[ConfigError, ...] = tuple(problems) or (self,)
         super().__init__(self._text())
 

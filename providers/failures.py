@@ -111,7 +111,7 @@ def classify(
     lowered, words = message.lower(), [code.lower() for code in codes]
     told = [FAILURES[rule.is_] for rule in rules if _matches(rule, status, words, lowered)]
     told += [_CODES[word] for word in words if word in _CODES and word not in _VAGUE]
-    believed = next((kind for kind in told if _believable(kind, status)), None)
+    believed = next((kind for kind in told if believable(kind, status)), None)
     if believed is not None:
         return believed
     if status == 429 and "no deployments available" in lowered:
@@ -127,7 +127,7 @@ def classify(
     return next((_CODES[word] for word in words if word in _CODES), e.ServerError)
 
 
-def _believable(kind: type[e.ProviderError], status: int | None) -> bool:
+def believable(kind: type[e.ProviderError], status: int | None) -> bool:
     """Whether a body may say that the request is at fault: not under a status that says something else itself."""
     if not issubclass(kind, e.CallerFault | e.ContextLengthExceeded) or status is None:
         return True

@@ -20,7 +20,8 @@ _SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|h|m|s)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # One limit of a list: its name, and parameters that are whole numbers where they matter (RFC 9651).
 _ITEM = re.compile(
-    r"\s*(\"(?:[^\"\\]|\\.)*\"|[A-Za-z*][\w.:/%*-]*)((?:\s*;[^;,\"]*(?:\"[^\"]*\")?)*)\s*(?:,|$)", re.ASCII
+    r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z*][\w.:/%*-]*)((?:\s*;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"[^"]*"|[^;,\s"]+))?)*)\s*(?:,|$)',
+    re.ASCII,
 )
 _PARAMETER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=([0-9]{1,15})\s*", re.ASCII)
 LONGEST_FIELD = 1024  # characters of a RateLimit field that are looked at

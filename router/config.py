@@ -7,6 +7,7 @@ resolved. Refuses to know YAML (`documents`), the rows of the file (`rows`) and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -239,6 +240,12 @@ class Route:
         sorted_tiers = tuple(tuple(tiers[priority]) for priority in sorted(tiers))
         object.__setattr__(self, "tiers", sorted_tiers)
         object.__setattr__(self, "ranks", tuple(Tier(tier) for tier in sorted_tiers))
+
+    def under(self, policy: Policy) -> Route:
+        """The same route under another policy; what was made of its deployments is not made again."""
+        other = copy(self)
+        object.__setattr__(other, "policy", policy)
+        return other
 
 
 class Lazy(Mapping[str, V]):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from router.circuit import State
     from router.config import Provider
     from router.health import Health
-    from router.limits import Place
+    from router.limits import Account, Place
     from router.policy import Try
     from router.run import Run
     from router.slots import Slots
@@ -101,19 +101,28 @@ class Delivery:
         return True
 
     async def _start(self) -> Exchange:
-        """Wait for the account's limits, then open the exchange."""
-        await self._wait_for_slots()
-        await self._wait_for_place()
+        """Wait for the account's limits, in the order of coming, then open the exchange.
+
+        Raises:
+            NoPlace: they leave none within the time of this attempt. Nothing was sent.
+        """
         target, policy = self._candidate.target, self._run.plan.policy
+        for slots in self._shell.health.slots(target):
+            if not slots.take():
+                await self._queue(slots)
+            self._slots.append(slots)
+        account = self._shell.health.account(target.provider)
+        if account is not None:
+            await self._wait_for_place(account)
         times, key = policy.timeouts, self._ticket.key
         headers = times.headers
         if headers is None and self.call.streaming:
             headers = STREAM_HEADERS
-        waited = self._run.elapsed - self._began
         transport = self._shell.transport(target.provider)
         self._clock = transport.clock
-        self._sent = self._run.now
-        self._shell.health.sent(self._ticket, self._sent, streaming=self.call.streaming)
+        now = self._sent = self._run.now
+        self._shell.health.sent(self._ticket, now, streaming=self.call.streaming)
+        waited = now - self._ticket.began
         self._exchange = Exchange(
             self.call,
             transport,
@@ -122,18 +131,8 @@ class Delivery:
         )
         return self._exchange
 
-    async def _wait_for_slots(self) -> None:
-        """In the order of coming, until fewer calls are under way than the account and the deployment carry.
-
-        Raises:
-            NoPlace: that will not be so within the time of this attempt, or too many wait. Nothing was sent.
-        """
-        for slots in self._shell.health.slots(self._candidate.target):
-            if not slots.take():
-                await self._queue(slots)
-            self._slots.append(slots)
-
     async def _queue(self, slots: Slots) -> None:
+        """Wait until fewer calls are under way than the account or the deployment carries."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -141,7 +140,7 @@ class Delivery:
                 turn.set_result(None)
 
         expected = slots.wait()
-        waiter = slots.join(wake) if expected < self._step.limit else None
+        waiter = slots.join(wake) if expected + slots.held < self._step.limit else None  # the call takes its time too
         if waiter is None:
             raise self._no_place(max(expected, 1.0))
         try:
@@ -154,15 +153,8 @@ class Delivery:
             slots.leave(waiter)  # also where its turn has just come
             raise
 
-    async def _wait_for_place(self) -> None:
-        """In the order of coming, and no longer than the attempt may take.
-
-        Raises:
-            NoPlace: the account's known limits leave no place within that time. Nothing was sent.
-        """
-        account = self._shell.health.account(self._candidate.target.provider)
-        if account is None:
-            return
+    async def _wait_for_place(self, account: Account) -> None:
+        """Wait until the minute of the account has a place."""
         now = self._run.now
         place = self._place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
         wait = place.at - now

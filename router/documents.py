@@ -27,6 +27,7 @@ SIZE = 2**20  # bytes of a file; 100 MB must not cost more than reading this muc
 DEPTH = 50  # mappings and lists inside each other
 PROBLEMS = 100  # of one file; more do not help anybody
 DIGITS = 20  # of a number; beyond that it is not one that anybody meant
+CODE = "yaml"  # the kind of every problem that is found here
 
 _CONSTANTS: Mapping[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -63,9 +64,9 @@ class Document:
         """*value*, which stands at *steps*, for a message. What the environment gave is not repeated: it may be a key."""
         return "what the environment gave" if steps in self.filled else repr(value)
 
-    def problem(self, steps: Steps, message: str, hint: str | None = None) -> Problem:
-        """*message* about the place *steps*."""
-        return Problem(message, file=self.file, line=self.line(steps), path=dotted(steps), hint=hint)
+    def problem(self, steps: Steps, message: str, hint: str | None = None, *, code: str = "invalid-value") -> Problem:
+        """*message* about the place *steps*; *code* names its kind."""
+        return Problem(message, file=self.file, line=self.line(steps), path=dotted(steps), hint=hint, code=code)
 
 
 def read(path: Path | Traversable, *, file: str) -> Document:
@@ -82,7 +83,8 @@ def read(path: Path | Traversable, *, file: str) -> Document:
     except OSError as error:
         failure = error.strerror or type(error).__name__
     if failure:
-        raise ConfigError(f"cannot be read: {failure}", file=file, hint="check the path and its permissions")
+        hint = "check the path and its permissions"
+        raise ConfigError(f"cannot be read: {failure}", file=file, hint=hint, code="unreadable")
     return parse(data, file=file)
 
 
@@ -94,12 +96,12 @@ def parse(text: str | bytes, *, file: str | None = None) -> Document:
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > SIZE:
-        raise ConfigError(f"is larger than {SIZE // 2**20} MiB", file=file)
+        raise ConfigError(f"is larger than {SIZE // 2**20} MiB", file=file, code=CODE)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError("is not UTF-8 text", file=file, line=line) from None
+        raise ConfigError("is not UTF-8 text", file=file, line=line, code=CODE) from None
     loader = _LOADER(text)
     try:
         return _Reading(loader, file).document()
@@ -118,17 +120,17 @@ def plain(value: object) -> Document:
 
 def _copy(value: Any, steps: Steps, problems: list[Problem]) -> Any:
     if len(steps) > DEPTH:
-        problems.append(Problem(f"is nested deeper than {DEPTH}", path=dotted(steps)))
+        problems.append(Problem(f"is nested deeper than {DEPTH}", path=dotted(steps), code=CODE))
     elif isinstance(value, Mapping):
         return {str(key): _copy(item, (*steps, str(key)), problems) for key, item in value.items()}
     elif isinstance(value, (list, tuple)):
         return [_copy(item, (*steps, place), problems) for place, item in enumerate(value)]
     elif isinstance(value, float) and not isfinite(value):
-        problems.append(Problem("is not a finite number", path=dotted(steps)))
+        problems.append(Problem("is not a finite number", path=dotted(steps), code=CODE))
     elif value is None or isinstance(value, (str, int, float)):
         return value
     else:
-        problems.append(Problem(f"a {type(value).__name__} is no value of YAML", path=dotted(steps)))
+        problems.append(Problem(f"a {type(value).__name__} is no value of YAML", path=dotted(steps), code=CODE))
     return None
 
 
@@ -136,10 +138,10 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: str | None) -> ConfigE
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return ConfigError(f"is not YAML: {getattr(error, 'problem', None) or 'syntax error'}", file=file,
-                           line=mark.line + 1)  # fmt: skip
+                           line=mark.line + 1, code=CODE)  # fmt: skip
     position = getattr(error, "position", 0) or 0
     line = text.count("\n", 0, position) + 1
-    return ConfigError("is not YAML: control characters are not allowed", file=file, line=line)
+    return ConfigError("is not YAML: control characters are not allowed", file=file, line=line, code=CODE)
 
 
 class _Reading:
@@ -160,12 +162,13 @@ class _Reading:
         value = self._node(first, ())
         self._next()  # the end of the document
         if type(event := self._next()) is not yaml.StreamEndEvent:
-            raise ConfigError("holds more than one document", file=self._file, line=event.start_mark.line + 1)
+            line = event.start_mark.line + 1
+            raise ConfigError("holds more than one document", file=self._file, line=line, code=CODE)
         return Document(value, self._lines, self._file, tuple(self._problems))
 
     def _note(self, event: Any, steps: Steps, message: str, hint: str | None = None) -> None:
         line = event.start_mark.line + 1
-        self._problems.append(Problem(message, file=self._file, line=line, path=dotted(steps), hint=hint))
+        self._problems.append(Problem(message, self._file, line, dotted(steps), hint, CODE))
         if len(self._problems) >= PROBLEMS:
             raise together(self._problems)
 
@@ -178,7 +181,8 @@ class _Reading:
             return None
         if len(steps) >= DEPTH:
             line = event.start_mark.line + 1
-            raise ConfigError(f"is nested deeper than {DEPTH}", file=self._file, line=line, path=dotted(steps[:3]))
+            message, path = f"is nested deeper than {DEPTH}", dotted(steps[:3])
+            raise ConfigError(message, file=self._file, line=line, path=path, code=CODE)
         return self._mapping(steps) if kind is yaml.MappingStartEvent else self._sequence(steps)
 
     def _refuse_extras(self, event: Any, steps: Steps) -> None:
@@ -209,7 +213,8 @@ class _Reading:
     def _key(self, event: Any, steps: Steps) -> str:
         if type(event) is not yaml.ScalarEvent:
             line = event.start_mark.line + 1
-            raise ConfigError("a key must be a plain word", file=self._file, line=line, path=dotted(steps))
+            path = dotted(steps)
+            raise ConfigError("a key must be a plain word", file=self._file, line=line, path=path, code=CODE)
         key: str = event.value
         self._refuse_extras(event, (*steps, key))
         if key == "<<" and not event.style:

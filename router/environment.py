@@ -48,7 +48,9 @@ class _Filling:
     def _text(self, text: str, steps: Steps) -> str | None:
         uses = list(_USE.finditer(text))
         if any(use["name"] is None for use in uses):
-            self._problem(steps, "a variable is not written rightly", "write ${NAME} or ${NAME:-default}, no nesting")
+            self._problem(
+                steps, "a variable is not written rightly", "write ${NAME} or ${NAME:-default}, no nesting", "yaml"
+            )
             return None
         wanted = [use["name"] for use in uses if use["fallback"] is None]
         if empty := tuple(name for name in wanted if not self._environ.get(name)):
@@ -58,7 +60,10 @@ class _Filling:
             close = nearest(name, self._environ)
             also = f"; {close}" if close.startswith("did you mean") else ""
             self._problem(
-                steps, f"the environment variable {name} is not set", f"set it, or write ${{{name}:-default}}{also}"
+                steps,
+                f"the environment variable {name} is not set",
+                f"set it, or write ${{{name}:-default}}{also}",
+                "variable-missing",
             )
         self.filled.add(steps)
         return None if unset else _USE.sub(self._replacement, text)
@@ -66,5 +71,5 @@ class _Filling:
     def _replacement(self, use: re.Match[str]) -> str:
         return self._environ.get(use["name"], "") or (use["fallback"] or "").removeprefix(":-")
 
-    def _problem(self, steps: Steps, message: str, hint: str) -> None:
-        self.problems.append(self._document.problem(steps, message, hint))
+    def _problem(self, steps: Steps, message: str, hint: str, code: str) -> None:
+        self.problems.append(self._document.problem(steps, message, hint, code=code))

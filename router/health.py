@@ -20,7 +20,7 @@ from router.keys import THROTTLED, KeyPool
 from router.learning import Fact, knowing
 from router.limits import Account
 from router.pace import Pace
-from router.slots import Slots, throttles
+from router.slots import Slots, slows_down, throttles
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
@@ -31,6 +31,9 @@ GONE = 600.0  # seconds that a model which is not there rests
 LONGEST_COOLDOWN = 900.0  # seconds that one Retry-After can cool a deployment
 RETRIES = 10.0  # same-deployment retries that are in the bucket at most, and at first
 RETRY_PER_SUCCESS = 0.1
+RAMP = 10.0  # seconds in which a deployment that has come back gets its usual load again
+FEW = 3.0  # calls at once that are no crowd
+FADING = 0.99  # of the usual load, with each call: it is the largest of late
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Health:
         self.hedges = Hedges()
         self._slots: dict[str, Slots] = {}
         self._paces: dict[str, Pace] = {}
+        self._usual: dict[str, float] = {}
 
     # -- may it be asked?
 
@@ -115,7 +119,17 @@ class Health:
             slots = self._slots.get(name)
             if slots is not None and slots.is_full:
                 return f"{slots.under_way} calls are under way at {name}, and it carries no more"
+        circuit = self._circuits.get(deployment.name)
+        if circuit is not None and circuit.state == "closed" and now - circuit.since < RAMP:
+            return self._ramping(deployment.name, now - circuit.since)
         return None
+
+    def _ramping(self, name: str, back: float) -> str | None:
+        """Why others should be asked, *back* seconds after its circuit was closed: the crowd comes little by little."""
+        load = self._load.get(name, 0)
+        if load < max(self._usual.get(name, 0.0) * back / RAMP, FEW):
+            return None
+        return f"it is back since {back:.2g} s, and {load} calls are enough so far"
 
     def slow(self, deployment: Deployment, tier: Tier, now: float) -> str | None:
         """Why *deployment* is slow, for itself and beside the others of its *tier*; None where it is not."""
@@ -189,11 +203,13 @@ class Health:
         """A call goes out: whose turn the key is, and whether it is a probe."""
         name, provider = deployment.name, deployment.provider
         key = self._pool(provider).take(now) if provider.keys else None
-        self._load[name] = self._load.get(name, 0) + 1
+        load = self._load[name] = self._load.get(name, 0) + 1
         state = self._circuits.get(name)
         if state is None:
             state = self._circuits[name] = Circuit(circuit.failures, circuit.cooldown, circuit.max_cooldown)
         before = state.state
+        if before == "closed":
+            self._usual[name] = max(load, self._usual.get(name, 0.0) * FADING)
         probe = state.began(now, limit)
         moved = state.state if state.state != before else None
         return Ticket(name, provider.name, key, now, limit, probe, moved)
@@ -220,14 +236,14 @@ class Health:
         pace = self._paces.get(name)
         if pace is not None:
             pace.answered(ticket, now, tokens or 0)
-        self._ended(ticket)
+        self._load[name] = max(self._load.get(name, 0) - 1, 0)
         self._retries[name] = min(self._retries.get(name, RETRIES) + RETRY_PER_SUCCESS, RETRIES)
         pool = self._pools.get(ticket.provider)
         if pool is not None:
             pool.succeeded(ticket.key.label if ticket.key is not None else None, ticket.began)
         slots = self._slots.get(ticket.provider)
         if slots is not None:
-            slots.succeeded()
+            slots.succeeded(ticket.began)
         circuit = self._circuits[name]
         return circuit.state if circuit.success(now, ticket.began, probe=ticket.probe) else None
 
@@ -239,7 +255,7 @@ class Health:
         self._last[name] = error
         if throttles(error):
             self._throttled(ticket.provider, now)
-        if isinstance(error, RateLimited) and ticket.key is None:
+        if isinstance(error, RateLimited) and ticket.key is None and not slows_down(error):
             self._cool(name, now, error.retry_after or THROTTLED)  # without a key there is only the deployment to rest
         if not self._speaks_against(ticket, error):
             circuit.neutral(ticket.began, probe=ticket.probe)
@@ -252,7 +268,7 @@ class Health:
 
     def key_failed(self, ticket: Ticket, error: ProviderError, now: float) -> bool:
         """Note what *error* says of the key. True the first time that it is found dead."""
-        if ticket.key is None or not isinstance(error, CredentialFailed | RateLimited):
+        if ticket.key is None or not isinstance(error, CredentialFailed | RateLimited) or slows_down(error):
             return False
         return self._pools[ticket.provider].failed(ticket.key.label, error, now)
 

@@ -46,6 +46,8 @@ class KeyPool:
 
     def ready_in(self, now: float, *, besides: str | None = None) -> float | None:
         """Seconds until some key may be used (0: now); None when all are dead. *besides*: not that one."""
+        if not self.rests:
+            return 0.0 if len(self.keys) > (besides is not None) else None
         waits = []
         for key in self.keys:
             rest = self.rests.get(key.label)
@@ -90,7 +92,7 @@ class KeyPool:
         if rest.dead and (now >= rest.until or rest.probed is not None):
             rest.dead, rest.until, rest.probed = False, now, None  # it had its rest; what comes now is a new word
         if isinstance(error, RateLimited):
-            rest.in_a_row += 1
+            rest.in_a_row += rest.in_a_row == 0 or now >= rest.until  # what comes while it rests was sent before
             seconds = error.retry_after
             if seconds is None:
                 seconds = min(THROTTLED * 2 ** (rest.in_a_row - 1), THROTTLED_LONGEST)

@@ -26,9 +26,9 @@ class Layer(Generic[R_co]):
     document: Document
     steps: Steps
 
-    def problem(self, *steps: str | int, message: str, hint: str | None = None) -> Problem:
-        """*message* about *steps* inside this row."""
-        return self.document.problem((*self.steps, *steps), message, hint)
+    def problem(self, *steps: str | int, message: str, hint: str | None = None, code: str = "invalid-value") -> Problem:
+        """*message* about *steps* inside this row; *code* names its kind."""
+        return self.document.problem((*self.steps, *steps), message, hint, code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class Facts:
             full = f"{row.provider}/{name}"
             stack = self.deployments.setdefault(full, Stack())
             if any(known.document is document for known in stack.layers):
-                yield layer.problem("provider", message=f"{row.provider} stands twice in this model")
+                message = f"{row.provider} stands twice in this model"
+                yield layer.problem("provider", message=message, hint="say it once", code="named-twice")
             stack.layers.append(layer)
             ours[full] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from router.config import (
 from router.documents import Document, plain, read
 from router.environment import fill
 from router.layers import Facts, Stack
-from router.lint import lint
+from router.lint import warnings
 from router.problems import together
 from router.references import check_facts, check_routes
 from router.rows import (
@@ -52,10 +52,23 @@ from router.rows import (
 )
 from router.validate import check
 
-__all__ = ["load"]
+__all__ = ["Loaded", "examine", "load"]
 
 # Headers that are called like a secret hold one: they are never shown.
 _HIDDEN = re.compile(r"key|token|secret|auth|password|cookie|credential|signature", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, and what it was made from: what `router.lint` looks at.
+
+    *rows*: the file's, which stand in *document*; *facts*: the catalog's below them, too.
+    """
+
+    config: Config
+    rows: RoutesFile
+    document: Document
+    facts: Facts
 
 
 def load(
@@ -71,6 +84,20 @@ def load(
     Raises:
         ConfigError: it cannot be read, or means nothing; `.problems` has all that is wrong.
     """
+    return examine(source, environ=environ, catalog=catalog).config
+
+
+def examine(
+    source: str | Path | Mapping[str, Any] | Document | None = None,
+    *,
+    environ: Mapping[str, str],
+    catalog: Path | None = None,
+) -> Loaded:
+    """The same as `load`, with what it was made from.
+
+    Raises:
+        ConfigError: as `load`.
+    """
     facts = Facts()
     below = fill(packaged.document(catalog), environ, optional=True)
     base = check(below, CatalogFile)
@@ -84,7 +111,7 @@ def load(
     problems += check_routes(ours.rows, document, facts, broken)
     if problems:
         raise together(problems)
-    return _Compiler(facts, ours.rows).config(document)
+    return Loaded(_Compiler(facts, ours.rows).config(document), ours.rows, document, facts)
 
 
 def _document(source: str | Path | Mapping[str, Any] | Document | None) -> Document:
@@ -119,7 +146,7 @@ class _Compiler:
             policies=self._policies,
             gateway=_gateway(self._rows.gateway),
             sampling=self._facts.sampling,
-            warnings=tuple(lint(self._rows, document)),
+            warnings=tuple(warnings(self._rows, document)),
         )
 
     def _deployment(self, name: str) -> Deployment:

@@ -69,9 +69,13 @@ class Series:
         *unit*: by what the seconds of a call under way are divided to be such a sample.
         """
         usual = self.usual
-        if usual is None or len(self.recent) < RECENT or now - self.last > STALE:
+        if usual is None:
             return None
         bound = SLOW * usual
+        if not self.waiting and (self.lately or 0.0) <= bound:  # nearly always, and asked for every request
+            return None
+        if len(self.recent) < RECENT or now - self.last > STALE:
+            return None
         late = self._overdue(now, bound * unit) if self.waiting else 0
         if late:
             ages = [(now - sent) / unit for sent in list(self.waiting.values())[:late]]
@@ -118,7 +122,8 @@ class Pace:
     """Seconds of a whole answer for each of its tokens, and OPENING more."""
     speed: float | None = None
     asked: float = float("-inf")
-    longest: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))  # tokens of the last whole answers
+    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))  # of the last whole answers, OPENING more
+    longest: int = OPENING  # of these
     speaking: dict[Hashable, float] = field(default_factory=dict)  # streams under way: since when
 
     def sent(self, call: Hashable, now: float, *, streaming: bool) -> None:
@@ -145,9 +150,13 @@ class Pace:
                 self.speed = speed if self.speed is None else self.speed + SMOOTHING * (speed - self.speed)
             return
         sent = self.whole.waiting.pop(call, None)
-        if sent is not None:
-            self.longest.append(tokens)
-            self.whole.add(now, (now - sent) / (OPENING + tokens))
+        if sent is None:
+            self.first.waiting.pop(call, None)
+        else:
+            length = OPENING + tokens
+            self.lengths.append(length)
+            self.longest = max(self.lengths)
+            self.whole.add(now, (now - sent) / length)
 
     def left(self, call: Hashable) -> None:
         """A call is over, however it ended: what did not come is no sample."""
@@ -173,7 +182,7 @@ class Pace:
         found = self.first.slowness(now)
         if found is not None and _is_behind(found, (peer.first for peer in peers()), now):
             return f"{found:.2g} s to the first token lately, {self.first.usual:.2g} s usually"
-        found = self.whole.slowness(now, OPENING + max(self.longest, default=0))
+        found = self.whole.slowness(now, self.longest)
         if found is not None and _is_behind(found, (peer.whole for peer in peers()), now):
             return f"{found / (self.whole.usual or found):.2g} times as long as usual for whole answers lately"
         return None

@@ -9,7 +9,7 @@ stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -30,7 +30,7 @@ PROBES = 1 / 12  # until one in so many requests goes there first, to see whethe
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import Deployment, Policy, Route, Tier
+    from router.config import Affinity, Deployment, Policy, Route, Tier
     from router.health import Bar
 
 
@@ -267,6 +267,7 @@ class _Walk:
         self._rng, self._streaming, self._key = rng, streaming, key
         self._fidelity = settled(route.fidelity, request)
         self._tokens = estimate.prompt_tokens(request, setting.count)
+        self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
 
     def steps(self) -> Iterator[Candidate | Excluded]:
         """Candidates in order, and the excluded where they are met.
@@ -291,8 +292,10 @@ class _Walk:
     def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
         """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
         behind: tuple[list[Candidate], ...] = ([], [], [], [], [], [], [])
-        for deployment, moved in self._in_order(tier):
-            found = self._consider(deployment)
+        standing, clock = self._setting.standing, self._setting.now
+        for deployment in self._in_order(tier):
+            now = clock()
+            found = self._consider(deployment, now)
             if isinstance(found, Excluded):
                 if found.retry_in is None:
                     yield found
@@ -300,13 +303,13 @@ class _Walk:
                     late.shut.append((deployment, found))
             elif found.wait:
                 late.resting.append(found)
-            elif (why := self._setting.standing.aside(deployment, self._setting.now())) is not None:
+            elif (why := standing.aside(deployment, now)) is not None:
                 late.full.append(replace(found, why=why))
             else:
                 late.nobody = False
-                group, why = self._group(found, tier)
-                if why or moved:
-                    found = replace(found, why=why or moved)
+                group, why = self._group(found, tier, now)
+                if why:
+                    found = replace(found, why=why)
                 if group:
                     behind[group - 1].append(found)
                 else:
@@ -314,13 +317,13 @@ class _Walk:
         for group_behind in behind:
             yield from group_behind
 
-    def _group(self, candidate: Candidate, tier: Tier) -> tuple[int, str]:
-        """Inside a tier: 0 for the first ones; then dear (1), something asked is changed (2), slow (4). And why slow."""
+    def _group(self, candidate: Candidate, tier: Tier, now: float) -> tuple[int, str]:
+        """Inside a tier: 0 for the first ones; then dear (1), something asked is changed (2), slow (4). And what moved it."""
         group = self._terms.is_dear(candidate.target) + (2 if asked_changes(candidate.call.changes) else 0)
-        standing, now = self._setting.standing, self._setting.now()
+        standing = self._setting.standing
         why = standing.slow(candidate.target, tier, now)
         if why is None:
-            return group, ""
+            return group, self._moved.get(candidate.deployment, "") if self._moved else ""
         if standing.unasked_for(candidate.deployment, now) >= PROBE and self._rng.random() < self._probes(tier):
             return group, f"slow ({why}); asked to see whether it still is"
         return 4 + group, f"slow: {why}"
@@ -332,39 +335,42 @@ class _Walk:
             return 1.0  # it comes first only where it is tried anyway
         return PROBES * (len(tier.members) if select in ("weighted", "least_busy") else 1)  # who is drawn comes first
 
-    def _in_order(self, tier: Tier) -> Iterator[tuple[Deployment, str]]:
-        """The tier in its order; who has this conversation in its cache goes first. With what moved it, if anything."""
-        order = iter(
-            in_order(
-                tier,
-                self._route.select,
-                self._setting.standing,
-                rng=self._rng,
-                tokens=self._tokens,
-                request=self._request,
-                now=self._setting.now(),
-                streaming=self._streaming,
-            )
+    def _in_order(self, tier: Tier) -> Iterable[Deployment]:
+        """The tier in its order; who answered this conversation last goes first, while that is worth it."""
+        route, setting = self._route, self._setting
+        if len(tier.members) < 2 or (route.select == "priority" and route.affinity is None):
+            return tier.members
+        order = in_order(
+            tier,
+            route.select,
+            setting.standing,
+            rng=self._rng,
+            tokens=self._tokens,
+            request=self._request,
+            now=setting.now(),
+            streaming=self._streaming,
         )
-        first = next(order)
-        warm = self._warm(tier, first)
-        if warm is not None:
-            ago = self._setting.now() - warm.at
-            yield tier.members[tier.places[warm.deployment]], f"it answered this conversation {ago:.3g} s ago"
-        if warm is None or first.name != warm.deployment:
-            yield first, ""
-        for one in order:
-            if warm is None or one.name != warm.deployment:
-                yield one, ""
+        return order if route.affinity is None else self._kept_together(iter(order), tier, route.affinity)
 
-    def _warm(self, tier: Tier, first: Deployment) -> Warm | None:
+    def _kept_together(self, order: Iterator[Deployment], tier: Tier, affinity: Affinity) -> Iterator[Deployment]:
+        first, now = next(order), self._setting.now()
+        warm = self._warm(tier, first, affinity, now)
+        own = first if warm is None else tier.members[tier.places[warm.deployment]]
+        if warm is not None:
+            self._moved[own.name] = f"it answered the last turn, {now - warm.at:.3g} s ago"
+        yield own
+        if own is not first:
+            yield first
+        for one in order:
+            if one is not own:
+                yield one
+
+    def _warm(self, tier: Tier, first: Deployment, affinity: Affinity, now: float) -> Warm | None:
         """Who answered this conversation last, where it is still worth going there; *first* is whose turn it is otherwise.
 
         It is while it is well, and while the prompt costs no more there with what is cached than it does elsewhere.
         """
-        affinity, standing, now = self._route.affinity, self._setting.standing, self._setting.now()
-        if affinity is None:
-            return None
+        standing = self._setting.standing
         key = standing.memory.key(self._route.name, affinity.by, self._request)
         warm = standing.memory.warm(key, now, affinity.seconds) if key is not None else None
         if warm is None or warm.deployment not in tier.places:
@@ -375,9 +381,8 @@ class _Walk:
         here = dollars(expected(self._request, own, self._tokens, warm.tokens))
         return warm if here <= dollars(expected(self._request, first, self._tokens)) else None
 
-    def _consider(self, deployment: Deployment, *, shut: bool = False) -> Candidate | Excluded:
+    def _consider(self, deployment: Deployment, now: float, *, shut: bool = False) -> Candidate | Excluded:
         name, tokens, standing = deployment.name, self._tokens, self._setting.standing
-        now = self._setting.now()
         if (why := self._terms.refuses(deployment)) is not None:
             return Excluded(name, why)
         if not shut and (bar := standing.barred(deployment, now)) is not None:
@@ -401,9 +406,10 @@ class _Walk:
         return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
 
     def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:
-        if not self._setting.standing.may_trickle(deployment, self._setting.now()):
+        now = self._setting.now()
+        if not self._setting.standing.may_trickle(deployment, now):
             return excluded
-        return self._consider(deployment, shut=True)
+        return self._consider(deployment, now, shut=True)
 
     def _call(self, endpoint: Endpoint) -> Call:
         wanted = self._request.sampling or self._route.sampling

@@ -18,7 +18,8 @@ Steps = tuple[str | int, ...]  # the keys and places on the way to a value
 class Problem:
     """One thing that is wrong, or will disappoint: *message* at *path*, which stands in *line* of *file*; *hint* mends it.
 
-    Of a file that cannot be loaded it is part of a `ConfigError`; of one that can be, a warning.
+    Of a file that cannot be loaded it is part of a `ConfigError`; of one that can be, a warning. *code* names its kind,
+    for machines; `router.lint.kinds` has them all.
     """
 
     message: str
@@ -26,10 +27,11 @@ class Problem:
     line: int | None = None
     path: str = ""
     hint: str | None = None
+    code: str = "invalid-value"
 
     def error(self) -> ConfigError:
         """This problem as an error."""
-        return ConfigError(self.message, file=self.file, line=self.line, path=self.path, hint=self.hint)
+        return ConfigError(self.message, file=self.file, line=self.line, path=self.path, hint=self.hint, code=self.code)
 
     def __str__(self) -> str:
         return str(self.error())
@@ -53,5 +55,11 @@ def together(problems: Iterable[Problem]) -> ConfigError:
     if len(errors) == 1:
         return errors[0]
     return ConfigError(
-        first.message, file=first.file, line=first.line, path=first.path, hint=first.hint, problems=errors
+        first.message,
+        file=first.file,
+        line=first.line,
+        path=first.path,
+        hint=first.hint,
+        code=first.code,
+        problems=errors,
     )

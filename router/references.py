@@ -28,7 +28,8 @@ def check_facts(facts: Facts, broken: Broken) -> Iterator[Problem]:
     """Providers without an address, deployments of providers that are not there, models that nobody serves."""
     for name, stack in facts.providers.items():
         if stack.last("base_url") is None and not _is_broken(broken, "providers", name, "base_url"):
-            yield stack.top.problem("base_url", message="is required", hint="write e.g. https://api.example.com/v1")
+            hint = "write e.g. https://api.example.com/v1"
+            yield stack.top.problem("base_url", message="is required", hint=hint, code="required")
         for layer in stack.layers:
             yield from _ranges(layer)
     for served in facts.deployments.values():
@@ -36,10 +37,11 @@ def check_facts(facts: Facts, broken: Broken) -> Iterator[Problem]:
         if row.provider not in facts.providers and not _is_broken(broken, "providers", row.provider):
             named = served.top.document.quoted((*served.top.steps, "provider"), row.provider)
             message = f"the provider {named} is not known"
-            yield served.top.problem("provider", message=message, hint=nearest(row.provider, facts.providers))
+            hint = nearest(row.provider, facts.providers)
+            yield served.top.problem("provider", message=message, hint=hint, code="unknown-name")
         if not served.last("model"):
             hint = "say what the provider calls the model"
-            yield served.top.problem("model", message="is required", hint=hint)
+            yield served.top.problem("model", message="is required", hint=hint, code="required")
         for placed in served.layers:
             yield from _ranges(placed)
 
@@ -56,7 +58,8 @@ def check_routes(rows: RoutesFile, document: Document, facts: Facts, broken: Bro
     for name in rows.models:
         if not facts.models[name] and not _is_broken(broken, "models", name, "deployments"):
             steps: Steps = ("models", name, "deployments")
-            yield document.problem(steps, "is empty, and the catalog does not know the model", "name at least one")
+            message = "is empty, and the catalog does not know the model"
+            yield document.problem(steps, message, "name at least one", code="empty")
     for name, row in rows.routes.items():
         yield from _deployments(("routes", name, "deployments"), row, document, facts, broken)
         known = {"default", *rows.policies}
@@ -64,7 +67,7 @@ def check_routes(rows: RoutesFile, document: Document, facts: Facts, broken: Bro
         if isinstance(policy, str) and policy not in known and not _is_broken(broken, "policies", policy):
             place: Steps = ("routes", name, "policy")
             message = f"the policy {document.quoted(place, policy)} is not known"
-            yield document.problem(place, message, nearest(policy, known))
+            yield document.problem(place, message, nearest(policy, known), code="unknown-name")
 
 
 def _deployments(steps: Steps, row: RouteRow, document: Document, facts: Facts, broken: Broken) -> Iterator[Problem]:
@@ -75,13 +78,15 @@ def _deployments(steps: Steps, row: RouteRow, document: Document, facts: Facts, 
         named = document.quoted(long if long in document.filled else short, name)
         seen[name] += 1
         if seen[name] > 1:
-            yield document.problem(short, f"{named} stands twice in this route", "say its weight once")
+            message = f"{named} stands twice in this route"
+            yield document.problem(short, message, "say its weight once", code="named-twice")
         elif name not in facts.deployments and not _may_be_broken(name, broken):
-            yield document.problem(short, f"the deployment {named} is not known", _meant(name, facts))
+            message = f"the deployment {named} is not known"
+            yield document.problem(short, message, _meant(name, facts), code="unknown-name")
     if not row.deployments:
-        yield document.problem(steps, "is empty", "name at least one")
+        yield document.problem(steps, "is empty", "name at least one", code="empty")
     elif all(entry.weight == 0 for entry in row.deployments):
-        yield document.problem(steps, "every weight is 0: nobody may serve", "give one a weight")
+        yield document.problem(steps, "every weight is 0: nobody may serve", "give one a weight", code="empty")
 
 
 def _meant(name: str, facts: Facts) -> str:

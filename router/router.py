@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -214,7 +213,7 @@ class Router:
         if request.policy not in self.config.policies:
             message = f"there is no policy {request.policy!r}; {nearest(request.policy, self.config.policies)}"
             raise InvalidRequest(message, field="policy")
-        return replace(route, policy=self.config.policies[request.policy])
+        return route.under(self.config.policies[request.policy])
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
         key, route = self._new_key(), self._route(request)

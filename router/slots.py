@@ -2,7 +2,7 @@
 
 Knows who holds a slot, who waits for one and in which order, and a limit that is learned from throttling alone: there is
 none until the first refusal; each cuts it to 0.7 of what is under way, at most once a second; each success while at least
-half of it is used adds one; it never falls below one. Latency teaches nothing here: it follows the length of the answers.
+half of it is used adds one, if it was sent since; it never falls below one. Latency teaches nothing here: it follows the length of the answers.
 
 Time is an argument. Waiting is the caller's business: whoever joins the queue gives a function that is called when it is
 his turn.
@@ -25,7 +25,12 @@ SMOOTHING = 0.1  # weight of the newest call in how long a slot is held
 
 def throttles(error: ProviderError) -> bool:
     """Whether a provider says by *error* that too much comes at once."""
-    return isinstance(error, RateLimited) or error.status == 529 or (error.code or "").lower() == "slow_down"
+    return isinstance(error, RateLimited) or error.status == 529 or slows_down(error)
+
+
+def slows_down(error: ProviderError) -> bool:
+    """Whether it wants fewer calls at once, and no pause (429 or 503 with the code `slow_down`)."""
+    return error.code is not None and error.code.lower() == "slow_down" and error.retry_after is None
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +61,8 @@ class Slots:
     @property
     def is_full(self) -> bool:
         """Whether one more would have to wait."""
+        if self.most is None and self.learned is None:
+            return False
         return self.under_way >= self.limit or bool(self._queue)
 
     @property
@@ -97,9 +104,12 @@ class Slots:
             self.held = held if self.held == 0 else self.held + SMOOTHING * (held - self.held)
         self._admit()
 
-    def succeeded(self) -> None:
-        """A call was answered, and still holds its slot."""
-        if self.learned is not None and self.under_way >= USED * self.learned:
+    def succeeded(self, began: float) -> None:
+        """A call that was sent at *began* was answered, and still holds its slot.
+
+        What was sent before the last refusal says nothing of how much more there may be since.
+        """
+        if self.learned is not None and began >= self._cut and self.under_way >= USED * self.learned:
             self.learned += 1.0
             self._admit()
 

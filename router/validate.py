@@ -164,9 +164,9 @@ def _problem(document: Document, steps: Steps, detail: ErrorDetails, model: type
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         hint = nearest(steps[-1], _known_keys(model, steps[:-1]))
-        return document.problem(steps, f"unknown key {str(steps[-1])!r}", hint)
+        return document.problem(steps, f"unknown key {str(steps[-1])!r}", hint, code="unknown-key")
     if kind == "missing":
-        return document.problem((*steps, detail["loc"][-1]), "is required")
+        return document.problem((*steps, detail["loc"][-1]), "is required", code="required")
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
         said = f"{value!r} is not known here"

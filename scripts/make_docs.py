@@ -31,6 +31,7 @@ from router.config import Deployment  # noqa: E402
 from router.documents import Document, read  # noqa: E402
 from router.environment import fill  # noqa: E402
 from router.lab import Fault, named_scenarios  # noqa: E402
+from router.lint.kinds import KINDS  # noqa: E402
 from router.rows import CatalogFile, ProviderRow  # noqa: E402
 from router.validate import check  # noqa: E402
 
@@ -443,6 +444,15 @@ def statuses() -> str:
     return table(["Status", "Class"], rows)
 
 
+# -- findings of `router check` ---------------------------------------------------------------------------------------
+
+
+def findings_table() -> str:
+    """Every kind of finding, the gravest first: its code, what it means and how it is mended."""
+    rows = [[code(kind.code), kind.severity, kind.means, kind.mend] for kind in KINDS.values()]
+    return table(["Code", "Severity", "It means", "To mend it"], rows)
+
+
 # -- the house --------------------------------------------------------------------------------------------------------
 
 
@@ -515,6 +525,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "provider-errors": provider_errors,
     "failure-words": failure_words,
     "statuses": statuses,
+    "findings": findings_table,
     "modules": modules,
     "scenarios": scenarios,
     "faults": faults,

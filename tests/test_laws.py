@@ -52,6 +52,7 @@ PURE = (
     "router/plan.py",
     "router/policy.py",
     "router/health.py",
+    "router/lint/*.py",
 )
 PROTOCOLS = ("providers/chat_completions.py", "providers/tasks.py")
 CLIENT = ("providers/transport.py",)

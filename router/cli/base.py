@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import click
 
 if TYPE_CHECKING:
     from router.config import Config, Route
+    from router.documents import Document
 
 FOUND = 1  # findings, or no answer
 WRONG = 2  # usage, input, configuration
@@ -131,19 +132,23 @@ def open_config(path: Path | None, *, ignore_keys: bool = False) -> Config:
     return config
 
 
-def with_keys(path: Path | None, *, own: bool = False) -> Mapping[str, str]:
-    """The environment, with something in every variable that should hold a key and holds none.
-
-    *own*: only in those that the file alone asks for and that are not even set, which a load would refuse.
-    """
+def with_keys(path: Path | None) -> Mapping[str, str]:
+    """The environment, with something in every variable that should hold a key and holds none."""
     from router import catalog, documents
 
-    written = [] if own else [catalog.document()]
+    written = [catalog.document().value]
     if path is not None:
-        written.append(documents.read(path, file=str(path)))
-    names = {name for document in written for name in _key_variables(document.value)}
-    here = {name: value for name, value in os.environ.items() if value or own}
-    return {**{name: f"no-key-in-{name}" for name in names}, **here}
+        written.append(documents.read(path, file=str(path)).value)
+    return _placeholders(written) | {name: value for name, value in os.environ.items() if value}
+
+
+def with_own_keys(document: Document | None) -> Mapping[str, str]:
+    """The environment, with something in every variable of a key that *document* itself asks for and that is not set."""
+    return _placeholders([document.value if document is not None else None]) | dict(os.environ)
+
+
+def _placeholders(written: Iterable[Any]) -> dict[str, str]:
+    return {name: f"no-key-in-{name}" for value in written for name in _key_variables(value)}
 
 
 def _key_variables(value: Any) -> set[str]:

@@ -99,6 +99,48 @@ def test_throttling_without_a_time_waits_longer_each_time():
     assert [1, 2, 4, 8, 16, 30, THROTTLED_LONGEST] == pytest.approx(waits)
 
 
+def test_refusals_that_come_together_are_one():
+    """Ten calls were under way: nine of the refusals are no further ones."""
+    one = pool("a")
+    for _ in range(10):
+        one.failed("a", RateLimited("no"), 5.0)
+
+    assert THROTTLED == one.ready_in(5.0)
+
+
+def test_a_spared_key_is_taken_last():
+    """The others first; and where all are spared they are taken all the same."""
+    one = pool("a", "b")
+    one.spare("a", 0.0, 7.0)
+    assert (["b", "b", "b"], 0.0) == ([one.take(1.0).label for _ in range(3)], one.spared_for(1.0))
+    one.spare("b", 0.0, 9.0)
+
+    assert {"a", "b"} == {one.take(1.0).label for _ in range(2)}
+    assert (6.0, 0.0, 0.0) == (one.spared_for(1.0), one.spared_for(7.0), one.spared_for(20.0))
+
+
+def test_to_spare_is_only_ever_extended():
+    """Until an answer to what was sent later says nothing of it any more."""
+    one = pool("a")
+    one.spare("a", 0.0, 7.0)
+    one.spare("a", 1.0, 2.0)
+    one.succeeded("a", 1.0)
+    assert 6.0 == one.spared_for(1.0)
+    one.succeeded("a", 1.5)
+
+    assert 0.0 == one.spared_for(2.0)
+
+
+def test_a_spared_key_beside_one_that_rests():
+    """Who rests does not help: it is spared as a whole."""
+    one = pool("a", "b")
+    one.spare("a", 0.0, 7.0)
+    one.failed("b", RateLimited("no", retry_after=30.0), 0.0)
+
+    assert 6.0 == one.spared_for(1.0)
+    assert "a" == one.take(1.0).label
+
+
 @pytest.mark.parametrize("kind", [ServerError, Overloaded, BadRequest, ProviderTimeout, ModelNotFound])
 def test_what_is_not_the_keys_fault_leaves_it_alone(kind):
     """To the byte, as long as nothing was known of it."""

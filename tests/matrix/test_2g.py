@@ -119,6 +119,68 @@ def test_g10_a_success_that_says_nothing_is_left_paces():
     assert [0, 8] == told.asked["alpha"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"RateLimit": '"burst";r=50;t=30, "minute";r=0;t=7'},
+        {"RateLimit": '"default";r=0', "RateLimit-Policy": '"default";q=100;w=7'},
+        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s"},
+        {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "0m7s"},
+    ],
+)
+def test_g10_every_form_paces(headers):
+    """Whichever of the limits is the one that is used up."""
+    told = ask(windows(QUICK, (0.0, 0.005, says(200, headers, _answer()))), 0, 1, 6.9, 7.1)
+
+    assert [0, 7.1] == told.asked["alpha"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"RateLimit": '"default";r=1;t=7'},
+        {"RateLimit": '"a";r=0;t=0, "b";r=9;t=7'},
+        {"RateLimit": '"default";r=0;t=7;'},
+        {"RateLimit": "limit=10, remaining=0, reset=7"},
+        {"RateLimit-Policy": '"default";q=100;w=7'},
+        {"x-ratelimit-remaining-requests": "-1", "x-ratelimit-reset-requests": "0"},
+        {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "-1"},
+        {"x-ratelimit-remaining-requests": "00", "x-ratelimit-reset-requests": "7s"},
+        {"x-ratelimit-reset-tokens": "6m0s"},
+    ],
+)
+def test_g10_what_a_success_does_not_say_does_not_pace(headers):
+    """Malformed, Azure's -1 and 0, or room left."""
+    told = ask(windows(QUICK, (0.0, 0.005, says(200, headers, _answer()))), 0, 1)
+
+    assert [0, 1] == told.asked["alpha"]
+
+
+def test_g10_alone_it_is_asked_all_the_same():
+    """Nothing was refused, and a wait would be for nothing."""
+    told = ask(windows(QUICK, (0.0, 0.005, says(200, {"RateLimit": '"default";r=0;t=7'}, _answer()))), 0, 1, alone=True)
+
+    assert [0, 1] == told.asked["alpha"]
+    assert told.heard[1].seconds < AT_ONCE
+
+
+def test_g10_another_key_is_not_spared():
+    """It is the key that has nothing left, not the deployment."""
+    told = ask(
+        windows(QUICK, (0.0, 0.005, says(200, {"RateLimit": '"default";r=0;t=7'}, _answer()))), 0, 1, 2, 3, keys=2
+    )
+
+    assert [0, 1, 2, 3] == told.asked["alpha"]
+    assert ["1", "2", "2", "2"] == [heard.attempts[0].credential for heard in told.heard]
+
+
+def test_g10_an_absurd_time_is_a_quarter_of_an_hour():
+    """The draft itself names it as an attack."""
+    told = ask(windows(QUICK, (0.0, 0.005, says(200, {"RateLimit": '"d";r=0;t=999999999'}, _answer()))), 0, 899, 901)
+
+    assert [0, 901] == told.asked["alpha"]
+
+
 def _answer():
     return {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}]}
 

@@ -243,7 +243,7 @@ def _params(key: str, value: Mapping[str, Any]) -> Iterator[Edit]:
         if "." in word:
             yield Edit(where, "not nested", name, _set(key, name, {**whole, "to": word.rpartition(".")[2]}))
         for part, held in whole.items():
-            parts = _PARTS.get(part, _nothing)(held) if part != "range" else _range(held, whole=name in WHOLE_NUMBERS)  # type: ignore[arg-type]  # a range is a list
+            parts = _range(held, whole=name in WHOLE_NUMBERS) if part == "range" else _PARTS[part](held)  # type: ignore[arg-type]  # a range is a list
             for change, broken, *telling in parts:
                 edit = _set(key, name, {**{k: v for k, v in whole.items() if k != part}, **broken})
                 yield Edit(f"{where}.{part}", change, name, edit, *telling)
@@ -346,6 +346,7 @@ def _exact(held: list[str]) -> Part:
 
 
 _PARTS: Mapping[str, Any] = {
+    "to": _nothing,  # is renamed above
     "step": _step,
     "max_items": _max_items,
     "shape": _shape,

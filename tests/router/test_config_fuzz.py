@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from providers.errors import ConfigError
 from router.documents import parse
 from router.environment import fill
-from router.load import load
+from router.lint import inspect
+from router.lint.kinds import KINDS
+from router.load import examine, load
+from router.problems import Problem
 from tests.router.configs import CATALOG, KEYS, ROUTES
 
 SOUND = {**parse(CATALOG).value, **parse(ROUTES).value}
@@ -49,19 +52,20 @@ def _paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
 @settings(deadline=None)  # a whole load each
 @given(st.lists(st.tuples(st.sampled_from(_paths(SOUND)[1:]), JUNK, st.booleans()), min_size=1, max_size=4))
 def test_a_file_with_junk_in_it_loads_or_says_why(changes):
-    """Values replaced and keys added anywhere: nothing but a ConfigError, every problem of it with a place."""
+    """Values replaced and keys added anywhere: nothing but a ConfigError, every problem of it with a place and a kind."""
     value = deepcopy(SOUND)
     for path, junk, add in changes:
         _put(value, path, junk, add=add)
+    found: tuple[ConfigError | Problem, ...]
     try:
-        config = load(value, environ=KEYS)
+        loaded = examine(value, environ=KEYS)
     except ConfigError as error:
         found = error.problems
     else:
-        found = ()
-        assert all(config.route(name) is not None for name in config.names())
+        found = tuple(inspect(loaded))
+        assert all(loaded.config.route(name) is not None for name in loaded.config.names())
 
-    assert all(problem.path and problem.message for problem in found)
+    assert all(problem.path and problem.message and problem.code in KINDS for problem in found)
     assert len({(problem.path, problem.message) for problem in found}) == len(found)
 
 

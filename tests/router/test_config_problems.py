@@ -250,7 +250,7 @@ WARNINGS = [
     ("routes: {a: {deployments: [acme/large, {deployment: acme/small, weight: 0}]}}", "routes.a.deployments[1]",
      "weight 0 wherever it stands"),
     ("routes: {a: {deployments: [acme/large, {deployment: acme/small, priority: 2}], policy: {attempts: 1}}}",
-     "routes.a.deployments[1]", "after 1 deployments of lower priority"),
+     "routes.a.deployments[1]", "comes after 1 other, and there is 1 attempt"),
     ("providers: {acme: {params: {seed: {levels: {none: 1, minimal: 1, low: 1, medium: 1, high: 1, xhigh: 1, max: 1}}}}}",
      "providers.acme.params.seed.levels", "has no effect on seed"),
     ("providers: {acme: {params: {seed: {range: [null, null]}}}}", "providers.acme.params.seed.range", "no effect"),

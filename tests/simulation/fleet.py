@@ -19,6 +19,7 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
+from providers.wire import HttpRequest
 from router import Router
 from router.config import Config
 from router.errors import RouterError
@@ -29,6 +30,7 @@ from router.lab.virtual import (
     Conduct,
     Script,
     VirtualProvider,
+    VirtualResponse,
     VirtualTransport,
     VirtualTransports,
     alternating,
@@ -163,13 +165,20 @@ def simulate(
     per_minute: Mapping[str, int] | None = None,
     concurrency: int | None = None,
     streaming: bool = False,
+    crowd: VirtualProvider | None = None,
 ) -> Story:
-    """*rate* requests a second, by chance, for *seconds*, to providers that do as *scripts* say."""
+    """*rate* requests a second, by chance, for *seconds*, to providers that do as *scripts* say.
+
+    *crowd* takes the place of the one of its name.
+    """
     story, began = Story(seed), time.perf_counter()
     config = fleet_config(tuple(scripts), select, policy, concurrency)
     limits = per_minute or {}
     providers = [
-        VirtualProvider(name, script, Random(f"{seed}/{name}"), limits.get(name)) for name, script in scripts.items()
+        crowd
+        if crowd is not None and crowd.name == name
+        else VirtualProvider(name, script, Random(f"{seed}/{name}"), limits.get(name))
+        for name, script in scripts.items()
     ]
     logging.disable(logging.CRITICAL)  # the story is told by events; a warning for every failure tells it slower
     try:
@@ -348,6 +357,57 @@ def slow(seed: int = 1) -> tuple[Story, list[Line]]:
     ]
 
 
+def gray(seed: int = 1, select: str = "priority", *, streaming: bool = True) -> tuple[Story, list[Line]]:
+    """The first of two becomes ten times slower after two minutes, for five minutes, and fails nobody."""
+    begin, end = 120.0, 420.0
+    script = windows(UP, (begin, end, replace(UP, latency=5.0)))
+    story = simulate(
+        {"alpha": script, "beta": always(replace(UP, latency=0.6))},
+        rate=4, seconds=end + 360, seed=seed, select=select, streaming=streaming,
+    )  # fmt: skip
+    before, during = story.share("alpha", 30, begin), story.share("alpha", begin + 60, end)
+    after = story.share("alpha", end + 300, end + 360)
+    return story, [
+        Line("its share 60 s after it became slow", "<= 10 % of before", f"{during:.1%}", during <= 0.1 * before),
+        Line("its share 5 min after it became quick", ">= 90 % of before", f"{after:.1%}", after >= 0.9 * before),
+        Line("calls that look whether it is quick again", ">= 1 in 60 s", f"{during:.1%}", during * 4 * 60 >= 1),
+        Line("success", "100 %", f"{story.success:.3%}", story.success == 1.0),
+    ]
+
+
+@dataclass(slots=True)
+class Crowded(VirtualProvider):
+    """One that carries *at_once* calls, and refuses the next one."""
+
+    at_once: int = 10
+    under_way: int = 0
+
+    async def answer(self, http: HttpRequest, now: float) -> VirtualResponse:
+        """As any other, if there is room."""
+        if self.under_way >= self.at_once:
+            self.began.append(now)
+            return VirtualResponse(429, "application/json", [(0.0, b'{"error": {"code": "slow_down"}}')])
+        self.under_way += 1
+        try:
+            return await VirtualProvider.answer(self, http, now)
+        finally:
+            self.under_way -= 1
+
+
+def crowded(seed: int = 1) -> tuple[Story, list[Line]]:
+    """The first one carries ten calls at once and says nothing of it; twice as many come. The second is a lower tier."""
+    provider = Crowded("alpha", always(replace(UP, latency=2.0)), Random(f"{seed}/alpha"))
+    story = simulate({"alpha": provider.script, "beta": always(UP)}, rate=10, seconds=300.0, seed=seed, crowd=provider)
+    asked = story.asked()["alpha"]
+    refused = sum(one.attempt.status == 429 for _, one in story.attempts)
+    served = (asked - refused) * 2.1 / 300  # seconds of work each second, about
+    return story, [
+        Line("success", "100 %", f"{story.success:.3%}", story.success == 1.0),
+        Line("calls that were too many", "<= 1 in 10", f"{refused} of {asked}", refused <= asked / 10),
+        Line("of what it carries, in use", ">= 50 %", f"{served / 10:.0%}", served >= 5),
+    ]
+
+
 def throttled(seed: int = 1) -> tuple[Story, list[Line]]:
     """The first one takes thirty calls a minute and says when it takes the next."""
     story = simulate(
@@ -377,6 +437,8 @@ SCENARIOS: Mapping[str, Callable[[int], tuple[Story, list[Line]]]] = {
     "flapping 5 s / 5 s": flapping,
     "brownout": brownout,
     "ten times slower": slow,
+    "ten times slower, first in the file": gray,
+    "carries ten at once": crowded,
     "throttled": throttled,
 }
 

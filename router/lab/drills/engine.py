@@ -21,10 +21,12 @@ from router.lab.drills.report import Finding, Report, Result, result_of
 from router.lab.drills.stage import Clock, Ground, Unplayable
 from router.lab.redirect import environ_for
 from router.lab.script import Script, load_scripts, provider_of
+from router.lint import inspect
+from router.lint.kinds import KINDS
 from router.problems import dotted, together
 
 if TYPE_CHECKING:
-    from router.config import Config
+    from router.load import Loaded
     from router.problems import Steps
 
 Source = str | Path | Mapping[str, Any]
@@ -126,7 +128,8 @@ class _Drill:
         """Play everything."""
         source = self.source
         self.document = plain(source) if isinstance(source, Mapping) else read(Path(source), file=str(source))
-        self.config = _load(self.document)
+        self.loaded = _load(self.document)
+        self.config = self.loaded.config
         routes = self._routes()
         problems = [problem for script in self.scripts for problem in script.strangers(tuple(self.config.deployments))]
         if problems:
@@ -193,9 +196,18 @@ class _Drill:
         return self.document.line(steps) if steps[:1] in self.document.lines else None
 
     def _noted(self) -> Iterator[Finding]:
-        """What the file alone says."""
-        for problem in self.config.warnings:
-            yield Finding("warning", problem.message, path=problem.path, line=problem.line, fix=problem.hint)
+        """What `router check` says of the file; every key is the lab's, so that none is missing."""
+        for problem in inspect(self.loaded):
+            kind = KINDS[problem.code]
+            if kind.severity != "info":
+                yield Finding(
+                    severity=kind.severity,
+                    message=problem.message,
+                    path=problem.path,
+                    line=problem.line,
+                    fix=problem.hint or kind.mend,
+                    code=kind.code,
+                )
 
 
 def _why_not(ground: Ground, script: Script) -> str:
@@ -219,15 +231,15 @@ def _run(main: Any, clock: Clock) -> Any:
         return runner.run(main)
 
 
-def _load(document: Document) -> Config:
+def _load(document: Document) -> Loaded:
     """The configuration that *document* means, with something of the lab's in every variable that it names.
 
     Raises:
         ConfigError: with every problem.
     """
     from router import catalog
-    from router.load import load
+    from router.load import examine
 
     wanted = environ_for([document.value, catalog.document().value], {})
     # Each its own: two accounts are one where their keys are the same.
-    return load(document, environ={name: f"lab-{name}" for name in wanted})
+    return examine(document, environ={name: f"lab-{name}" for name in wanted})

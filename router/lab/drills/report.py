@@ -24,7 +24,7 @@ CENTS = 12  # digits of dollars
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to mend, or to know. *scenario*: where it showed; None for what the file alone says."""
+    """One thing to mend, or to know. *scenario*: where it showed; None for what the file alone says, which has a *code*."""
 
     severity: str
     message: str
@@ -34,10 +34,11 @@ class Finding:
     path: str | None = None
     line: int | None = None
     fix: str | None = None
+    code: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """The finding, ready for JSON."""
-        order = ("severity", "scenario", "route", "deployment", "path", "line", "message", "fix")
+        order = ("severity", "scenario", "code", "route", "deployment", "path", "line", "message", "fix")
         said = asdict(self)
         return {name: said[name] for name in order}
 

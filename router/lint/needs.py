@@ -14,6 +14,7 @@ from providers.types import Fidelity, Request
 from router.fidelity import forbidden
 
 if TYPE_CHECKING:
+    from providers.dialect import Endpoint
     from router.config import Need, Route
 
 _ASK = {"role": "user", "content": "17 * 23?"}
@@ -53,17 +54,28 @@ def unmet(route: Route) -> Iterator[tuple[int, Need, str]]:
         if deployment.weight == 0:
             continue
         for need in route.needs:
-            why = next(filter(None, (_refusal(deployment.endpoint, probe, need, route) for probe in _PROBES[need])), "")
-            if why:
+            if why := refusal(deployment.endpoint, need, route):
                 yield place, need, why
 
 
-def _refusal(endpoint: Any, probe: dict[str, Any], need: Need, route: Route) -> str:
-    """Why *endpoint* cannot serve *probe* as the route's callers need it; empty if it can."""
+def refusal(endpoint: Endpoint, need: Need, route: Route) -> str:
+    """Why *endpoint* cannot meet *need* as the callers of *route* would have it; empty if it can.
+
+    What speaks against a request that asks for nothing has nothing to do with the need.
+    """
+    anyway = _against(endpoint, {}, need, route)
+    for probe in _PROBES[need]:
+        if why := [reason for reason in _against(endpoint, probe, need, route) if reason not in anyway]:
+            return "; ".join(why)
+    return ""
+
+
+def _against(endpoint: Endpoint, probe: dict[str, Any], need: Need, route: Route) -> list[str]:
+    """All that speaks against sending *probe* to *endpoint*."""
     request = Request(**{"model": route.name, "messages": [_ASK], **probe})
     try:
         call = encode(request, endpoint, key="check")
     except Untranslatable as error:
-        return str(error)
+        return [str(error)]
     bad = forbidden(call.changes, route.fidelity) or forbidden(call.changes, _HELD.get(need, _DECLARED))
-    return "; ".join(str(change) for change in bad)
+    return [str(change) for change in bad]
