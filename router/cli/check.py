@@ -129,7 +129,7 @@ def _finding(problem: ConfigError | Problem, document: Document) -> Finding:
     foreign = problem.file is not None and problem.file != document.file
     message = f"{problem.file}: {problem.message}" if foreign else problem.message
     kind, path = KINDS[problem.code], problem.path or None
-    fix = problem.hint or kind.mend.replace("`", "")
+    fix = problem.hint or kind.fix
     return Finding(kind.severity, kind.code, message, route, deployment, path, problem.line, fix)
 
 

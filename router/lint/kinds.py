@@ -14,7 +14,7 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of finding. *code* is its name for machines, and stays; *means* and *mend* are sentences for people.
+    """One kind of finding. *code* is its name for machines, and stays; *means* and *mend* are Markdown for people.
 
     An `error` stops the file, or a deployment of a route, from being used; a `warning` disappoints when it matters; an
     `info` is worth knowing, and leaves the exit code alone.
@@ -24,6 +24,11 @@ class Kind:
     severity: Severity
     means: str
     mend: str
+
+    @property
+    def fix(self) -> str:
+        """How it is mended, as plain text: for a finding that cannot say it better."""
+        return self.mend.replace("`", "")
 
 
 _ERRORS: Mapping[str, tuple[str, str]] = {

@@ -21,7 +21,7 @@ SCENARIO = {
     "name", "route", "verdict", "says", "skipped", "findings", "callers", "attempts", "providers", "first_token",
     "total", "cost",
 }  # fmt: skip
-FINDING = {"severity", "scenario", "route", "deployment", "path", "line", "message", "fix"}
+FINDING = {"severity", "scenario", "code", "route", "deployment", "path", "line", "message", "fix"}
 
 
 def test_a_good_file_passes_everything(tmp_path):

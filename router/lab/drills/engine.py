@@ -205,7 +205,7 @@ class _Drill:
                     message=problem.message,
                     path=problem.path,
                     line=problem.line,
-                    fix=problem.hint or kind.mend,
+                    fix=problem.hint or kind.fix,
                     code=kind.code,
                 )
 
