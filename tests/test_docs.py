@@ -2,7 +2,7 @@
 
 - The python blocks of a file run top to bottom in one namespace, in an empty folder; `await` may stand at top level.
 - A block whose first line is a comment with a file name (`# routes.yaml - decisions`) is written to that folder under
-  that name, before what follows it runs.
+  that name, before what follows it runs. One that is called `test_*.py` is then run by a pytest of its own.
 - A yaml block with `routes:`, `providers:` or `models:` at its top level is opened by `Router.open`.
 - `<!-- not run: reason -->` before a block leaves it out.
 - Every key that a block or the catalog reads from the environment is a dummy, and no address but this machine's
@@ -16,6 +16,8 @@ import asyncio
 import inspect
 import re
 import socket
+import subprocess
+import sys
 import textwrap
 import types
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>[\w+-]*)[^`]*")
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
 NAMED = re.compile(r"(?:#|//)\s*(?P<name>[\w.-]+\.(?:yaml|yml|json|toml|py|txt))\b")
+TESTS = re.compile(r"test_\w+\.py")
 CONFIGURATION = re.compile(r"^(routes|providers|models):", re.MULTILINE)
 VARIABLE = re.compile(r"\$\{(\w+)\}|\b([A-Z][A-Z0-9_]*_KEY)\b")  # ${NAME}, and what is a key without braces
 
@@ -79,11 +82,21 @@ def run_blocks(document: Path, folder: Path) -> dict[str, Any]:
                 continue
             if block.file_name:
                 (folder / block.file_name).write_text(block.text, "utf-8")
-            if block.language == "python":
+            if block.file_name and TESTS.fullmatch(block.file_name):
+                run_tests(folder, block.file_name)
+            elif block.language == "python":
                 run_block(block, str(document), namespace, runner)
         left = asyncio.all_tasks(runner.get_loop())
     assert set() == left, f"the blocks of {document.name} left tasks behind"
     return namespace
+
+
+def run_tests(folder: Path, name: str) -> None:
+    """Run a file of tests as its reader would: with what is installed, and nothing of this suite."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", name]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+    assert 0 == ran.returncode, ran.stdout + ran.stderr
 
 
 def run_block(block: Block, document: str, namespace: dict[str, Any], runner: asyncio.Runner) -> None:

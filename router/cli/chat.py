@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.base import FOUND, Failure, config_option, json_option, needs_a_key, open_config, say
+from router.cli.base import FOUND, Failure, config_option, json_option, needs_a_key, open_config, say, warn
 from router.cli.output import (
     attempt_facts,
     change_facts,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from router import Router
     from router.cli.talk import Screen
     from router.config import Config, Route
+    from router.lab.recorder import Recorder
 
 _EPILOG = """\b
 Examples:
@@ -34,6 +36,7 @@ Examples:
   router chat --model qwen3.5-27b --effort high "Prove it."
   router chat --config routes.yaml --model chat < prompt.txt > answer.txt
   router chat --json "17 * 23?" | jq .router.deployment
+  router chat --record traffic.jsonl "17 * 23?"
   router chat                     a conversation: Ctrl-C interrupts an answer, Ctrl-D ends it
 
 The answer goes to stdout, all else to stderr.
@@ -51,6 +54,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 @click.option("-e", "--effort", type=click.Choice(EFFORTS), help="How much reasoning.")
 @click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="At most so many, reasoning included.")
 @click.option("--no-stream", is_flag=True, help="Wait for the whole answer.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Record the traffic, without keys, at the end of FILE.")  # fmt: skip
 @config_option
 @json_option
 def chat(
@@ -61,12 +66,11 @@ def chat(
     effort: str | None,
     max_tokens: int | None,
     no_stream: bool,
+    record: Path | None,
     config: Path | None,
     as_json: bool,
 ) -> int:
     """Ask PROMPT, or what stdin says, and read the answer; without both, have a conversation."""
-    from router import Router
-
     opened = open_config(config)
     route = _route(opened, model)
     needs_a_key(route)
@@ -75,14 +79,39 @@ def chat(
     text = _prompt(prompt)
     if text is None and as_json:
         raise click.UsageError("--json needs a PROMPT, or one on stdin")
-    talk = _Talk(Router(opened), asked, said, streaming=not no_stream)
-    with asyncio.Runner() as runner:
+    with _recording(record, opened) as recorder, asyncio.Runner() as runner:
+        talk = _Talk(_router(opened, recorder), asked, said, streaming=not no_stream)
         try:
             if text is None:
                 return _converse(runner, talk)
             return runner.run(talk.once_as_json(text) if as_json else talk.once(text))
         finally:
             runner.run(talk.router.close())
+
+
+@contextmanager
+def _recording(file: Path | None, config: Config) -> Iterator[Recorder | None]:
+    """What records the conversation, where it is to be recorded."""
+    if file is None:
+        yield None
+        return
+    from router.lab.recorder import Recorder, secrets_of
+    from router.lab.recording import RecordingError
+
+    try:
+        recorder = Recorder(file, secrets=secrets_of(config.providers))
+    except RecordingError as error:
+        raise Failure(str(error), hint="record into another file") from None
+    with recorder:
+        yield recorder
+    if recorder.stopped:
+        warn(f"{recorder.stopped}; what came after is not recorded")
+
+
+def _router(config: Config, recorder: Recorder | None) -> Router:
+    from router import Router
+
+    return Router(config) if recorder is None else Router(config, transports=recorder)
 
 
 def _route(config: Config, model: str | None) -> Route:

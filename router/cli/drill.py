@@ -25,7 +25,7 @@ _EPILOG = """\b
 Examples:
   router drill routes.yaml
   router drill routes.yaml --scenario cut --scenario outage --route chat
-  router drill routes.yaml --faults faults.yaml      your own scripts, see docs/failover-testing.md
+  router drill routes.yaml --faults faults.yaml      your own scripts
   router drill routes.yaml --junit drill.xml         for a CI
   router drill --list                                the named scenarios
 

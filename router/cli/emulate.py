@@ -9,12 +9,13 @@ import asyncio
 import json
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.base import Failure, config_option, json_option, open_config
+from router.cli.base import FILE, Failure, config_option, json_option, open_config
 from router.cli.output import clean, console, flush, milliseconds, styled, table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from router.lab import Emulator, Received
+    from router.lab.recording import Recording
 
 KEEP = 10_000  # requests, and invoices, that each emulator remembers: a server may run for weeks
 LOOK = 0.02  # seconds between two looks at what has arrived; and so the grain of the durations shown
@@ -32,6 +34,8 @@ Examples:
   router emulate mixlayer aiml --port 9001
   router emulate --json                   one line when ready:
                                           {"emulators": {"mixlayer": {"base_url": ...}, ...}}
+  router emulate --recording traffic.jsonl --pace 0
+                                          what was recorded, at once; all else is refused
 
 They sell the documented models and all that the catalog, or --config F, buys there. Besides the four there is
 "openai", a plain OpenAI-compatible server. Without --api-key any key is accepted; none at all is a 401.
@@ -48,53 +52,100 @@ Exit codes: 0 ended by SIGINT or SIGTERM; 2 wrong usage, or the port is taken.
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True,
               help="The first port; the next ones follow. 0: free ones.")  # fmt: skip
 @click.option("--api-key", metavar="K", help="The only key to accept.")
+@click.option("--recording", type=FILE, metavar="FILE", help="Answer what was recorded there as it was answered then.")
+@click.option("--pace", type=click.FloatRange(min=0), default=1.0, show_default=True, metavar="X",
+              help="Of a recording: 0.5 in half of the time, 0 at once.")  # fmt: skip
 @config_option
 @json_option
 def emulate(
-    *, names: tuple[str, ...], host: str, port: int, api_key: str | None, config: Path | None, as_json: bool
+    *,
+    names: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key: str | None,
+    recording: Path | None,
+    pace: float,
+    config: Path | None,
+    as_json: bool,
 ) -> int:
     """Serve emulated providers until SIGINT or SIGTERM.
 
-    NAMES are among mixlayer, runware, empiriolabs, aiml and openai; by default the first four.
+    NAMES are among mixlayer, runware, empiriolabs, aiml and openai; by default the first four, or those of a recording.
     """
     from router.lab.emulators import EMULATORS, PROVIDERS
     from router.lab.selling import switches
 
-    names = tuple(dict.fromkeys(names)) or PROVIDERS
+    recorded = _recorded(recording)
+    names = tuple(dict.fromkeys(names)) or (recorded.providers if recorded is not None else PROVIDERS)
     for name in names:
-        if name not in EMULATORS:
+        if name not in EMULATORS and (recorded is None or name not in recorded.providers):
             raise click.UsageError(f"there is no emulator called {name!r}; there are {', '.join(EMULATORS)}")
     if port and port + len(names) - 1 > 65535:
         raise click.UsageError(f"{len(names)} emulators from port {port} on need ports beyond 65535")
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
         raise click.UsageError("--api-key holds nothing, or more than printable ASCII")
     shops = switches(open_config(config), names)
-    wanted = {name: {**shops.get(name, {}), "keep": KEEP} for name in names}
-    asyncio.run(_serve(names, host, port, api_key, wanted, as_json=as_json))
+    made = {name: {**shops.get(name, {}), "keep": KEEP} for name in names}
+    asyncio.run(_serve(_Wanted(names, host, port, api_key, made, recorded, pace), as_json=as_json))
     return 0
 
 
-async def _serve(
-    names: tuple[str, ...],
-    host: str,
-    port: int,
-    api_key: str | None,
-    shops: Mapping[str, Mapping[str, Any]],
-    *,
-    as_json: bool,
-) -> None:
+def _recorded(file: Path | None) -> Recording | None:
+    from router.lab.recording import RecordingError, read_recording
+
+    try:
+        return None if file is None else read_recording(file)
+    except RecordingError as error:
+        raise Failure(str(error), hint="make one with: router chat --record FILE") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be served, and where."""
+
+    names: tuple[str, ...]
+    host: str
+    port: int
+    api_key: str | None
+    shops: Mapping[str, Mapping[str, Any]]
+    recording: Recording | None
+    pace: float
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Whose emulators serve what was recorded of providers that have none of their own."""
+        from router.lab.emulators import EMULATORS
+        from router.lab.emulators.replaying import kind_of
+
+        if self.recording is None:
+            return {}
+        return {name: kind_of(name, self.recording) for name in self.names if name not in EMULATORS}
+
+    def replay(self, emulators: Mapping[str, Emulator]) -> None:
+        """Have *emulators* answer from the recording, where something of theirs is in it."""
+        if self.recording is not None:
+            for name in self.recording.providers:
+                if name in emulators:
+                    emulators[name].replay(self.recording, provider=name, pace=self.pace)
+
+
+async def _serve(wanted: _Wanted, *, as_json: bool) -> None:
     from router.lab import emulate_all
 
     told = asyncio.Event()
     _obey(told)
+    host, port, api_key = wanted.host, wanted.port, wanted.api_key
     async with AsyncExitStack() as stack:
-        running = emulate_all(host=host, port=port, api_key=api_key, names=names, switches=shops)
+        running = emulate_all(
+            host=host, port=port, api_key=api_key, names=wanted.names, switches=wanted.shops, kinds=wanted.kinds
+        )
         try:
             emulators = await stack.enter_async_context(running)
         except OSError as error:
             where = f"{host}{f', port {port} and on' if port else ''}"
             message = f"cannot listen on {where}: {error.strerror or error}"
             raise Failure(message, hint="take another --host or --port; --port 0 takes free ones") from None
+        wanted.replay(emulators)
         if as_json:
             click.echo(json.dumps({"emulators": {name: _address(one, api_key) for name, one in emulators.items()}}))
             flush()
@@ -147,7 +198,7 @@ def _block(emulators: Mapping[str, Emulator]) -> str:
     lines = ["providers:"]
     for name, emulator in emulators.items():
         key = '"${EMULATOR_KEY:-any}"'
-        protocol = "protocol: chat_completions, " if name == "openai" else ""
+        protocol = "protocol: chat_completions, " if emulator.name == "openai" else ""
         lines.append(f"  {name}: {{{protocol}base_url: '{emulator.base_url}', api_key: {key}}}")
     return "\n".join(lines) + "\n"
 

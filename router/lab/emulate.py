@@ -34,14 +34,17 @@ async def emulate_all(
     api_key: str | None = None,
     names: tuple[str, ...] = PROVIDERS,
     switches: Mapping[str, Mapping[str, Any]] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> AsyncIterator[dict[str, Emulator]]:
-    """Run several, by default the four providers, on *port* and the ports after it, or each on a free one."""
+    """Run several, by default the four providers, on *port* and the ports after it, or each on a free one.
+
+    *switches*, *kinds*: the arguments of its class, and whose emulator it is where the name does not say, by name.
+    """
     async with AsyncExitStack() as stack:
         running: dict[str, Emulator] = {}
         for number, name in enumerate(names):
-            one = emulate(
-                name, host=host, port=port + number if port else 0, api_key=api_key, **(switches or {}).get(name, {})
-            )
+            kind, place = (kinds or {}).get(name, name), port + number if port else 0
+            one = emulate(kind, host=host, port=place, api_key=api_key, **(switches or {}).get(name, {}))
             running[name] = await stack.enter_async_context(one)
         yield running
 

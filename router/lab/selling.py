@@ -9,11 +9,15 @@ if TYPE_CHECKING:
 
 
 def switches(config: Config, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """For each of the emulators *names*, the models that *config* buys there, as an argument of its class."""
+    """For each of the emulators *names*, the models that *config* buys there, as an argument of its class.
+
+    At the price that a route says, where one does; of two routes the last one.
+    """
     from router.lab.emulators import Model
 
     shops: dict[str, dict[str, Model]] = {}
-    for deployment in config.deployments.values():
+    placed = [deployment for route in config.routes.values() for deployment in route.deployments]
+    for deployment in (*config.deployments.values(), *placed):
         endpoint, price = deployment.endpoint, deployment.price
         if endpoint.provider not in names:
             continue

@@ -121,7 +121,9 @@ def test_a_broken_pipe_is_silent(command):
     assert (141, b"") == (it.returncode, said)
 
 
-@pytest.mark.parametrize("command", ["", "demo", "chat", "plan", "check", "models", "schema", "emulate"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "chat", "plan", "check", "drill", "models", "schema", "emulate", "drift"]
+)
 def test_every_command_helps(command):
     """With what it is for, its exit codes or its examples, within 100 columns."""
     ran = run(*command.split(), "--help")
@@ -136,7 +138,7 @@ def test_the_commands_of_this_version():
     """No more than there are."""
     listed = [line.split()[0] for line in run("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
 
-    assert ["demo", "chat", "plan", "check", "drill", "models", "schema", "emulate"] == listed
+    assert ["demo", "chat", "plan", "check", "drill", "models", "schema", "emulate", "drift"] == listed
 
 
 def test_the_library_does_not_bring_the_command():

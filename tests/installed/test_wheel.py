@@ -62,6 +62,15 @@ def test_the_catalog_is_inside():
     assert catalog["models"]
 
 
+def test_the_pytest_plugin_is_inside(provider_lab, drill):
+    """Registered, and with all that its fixtures stand on."""
+    answer = provider_lab.complete({"model": "mixlayer/qwen3.5-27b", "messages": [{"role": "user", "content": "2?"}]})
+    report = drill({"routes": {"chat": {"deployments": ["mixlayer/qwen3.5-27b"]}}}, scenarios=["undisturbed"])
+
+    assert "You said: 2?" == answer.content
+    assert report.ok
+
+
 def test_the_command_says_its_version():
     """The one that the wheel bears."""
     version = importlib.metadata.version("provider-router")
@@ -73,7 +82,7 @@ def test_the_command_helps():
     """And names what it can do."""
     text = run("--help")
 
-    for command in ("chat", "check", "demo", "emulate", "models", "plan", "schema"):
+    for command in ("chat", "check", "demo", "drift", "emulate", "models", "plan", "schema"):
         assert command in text
 
 

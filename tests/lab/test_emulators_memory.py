@@ -58,8 +58,8 @@ def test_the_command_remembers_the_newest_only(monkeypatch):
     """`router emulate` may run for weeks: every emulator that it starts has a bound, the openai one too."""
     told: dict[str, dict[str, object]] = {}
 
-    async def serve(names, host, port, api_key, shops, *, as_json):
-        told.update(shops)
+    async def serve(wanted, *, as_json):
+        told.update(wanted.shops)
 
     monkeypatch.setattr("router.cli.emulate._serve", serve)
     emulate_command.main(["mixlayer", "openai", "--json"], standalone_mode=False)

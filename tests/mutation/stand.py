@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from providers.errors import Unreachable
 from providers.mailbox import Mailbox
 from router.lab.emulators import EMULATORS, Emulator, Headers, Received
-from router.lab.emulators.playback import Frame, Whole, play
+from router.lab.emulators.playback import Frame, Stream, Whole, play
 from router.lab.memory import BEGINNING
 from router.lab.virtual import VirtualResponse
 
@@ -66,6 +66,7 @@ class Line:
             received.status, kind = outcome.status, "application/json"
             pieces = [(0.0, outcome.body)]
         else:
+            assert isinstance(outcome, Stream), "nothing is recorded here"
             received.status, kind = 200, "text/event-stream"
             pieces = _pieces(play(outcome, fault)[0])
         said = {**self.one.reply_headers(received), **outcome.headers}

@@ -109,14 +109,14 @@ def _director(played: Played, provider: str, emulator: Emulator, began: float, r
     def direct(received: Received, fits: Callable[[Fault], bool], generates: bool) -> Fault | None:  # noqa: FBT001  # as an emulator calls it
         deployment = played.ground.deployment_of(provider, emulator.asked_model(received))
         at = received.at - began
-        fault = played.cast.fault_for(deployment, at, rng, fits, counts=generates, continues=_continues(received))
+        fault = played.cast.fault_for(deployment, at, rng, fits, counts=generates, continues=continues(received))
         played.asked.append(Asked(at, deployment, received, fault, generates))
         return fault
 
     return direct
 
 
-def _continues(received: Received) -> bool:
+def continues(received: Received) -> bool:
     """Whether the last message is the beginning of an answer."""
     body = received.body[0] if isinstance(received.body, list) and received.body else received.body
     messages = body.get("messages") if isinstance(body, dict) else None

@@ -13,18 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from aiohttp import web
 
 from router.lab.answers import Answer
 from router.lab.emulators import sending
-from router.lab.emulators.playback import Outcome, Stream, Whole
+from router.lab.emulators.playback import Outcome, Raw, Stream, Whole
 from router.lab.emulators.record import Headers, Invoice, Newest, Received, Script
+from router.lab.emulators.replaying import Again, Replay
 from router.lab.emulators.words import Problem, problem_of, stand_in
 from router.lab.faults import Fault
 from router.lab.memory import Network
+from router.lab.recording import Recording, RecordingError, read_recording
 
 Director = Callable[[Received, Callable[[Fault], bool], bool], Fault | None]
 """Chooses the fault of a request: what arrived, whether a fault can be carried out on it, and whether it makes a new
@@ -65,6 +68,7 @@ class Emulator(ABC):
         self._max_body = max_body
         self._answers: Script[tuple[Answer, ...]] = Script()
         self._faults: Script[Fault] = Script()
+        self._replay: Replay | None = None
         self._director: Director | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
@@ -105,10 +109,36 @@ class Emulator(ABC):
         self._faults.clear()
         self._director = None
 
+    def replay(
+        self,
+        recording: Recording | str | Path,
+        *,
+        provider: str | None = None,
+        pace: float = 1.0,
+        otherwise: Literal["refuse", "generate"] = "refuse",
+    ) -> None:
+        """Answer from *recording* (a file, or what `read_recording` has read of it) what was asked there.
+
+        *provider*: whose exchanges; by default this emulator's name. *pace*: 1 for the recorded times, 0.5 for twice as
+        fast, 0 for at once. *otherwise*: whether a request that was not recorded is refused, with the nearest recorded
+        one and what differs, or answered as if there were no recording. Recorded answers are on nobody's invoice.
+
+        Raises:
+            RecordingError: the file cannot be read, or nothing in it went to *provider*.
+        """
+        recording = recording if isinstance(recording, Recording) else read_recording(recording)
+        name = self.name if provider is None else provider
+        exchanges = recording.of(name)
+        if not exchanges:
+            message = f"{recording.name}: nothing in it went to {name!r}; it has {', '.join(recording.providers) or 'nothing'}"
+            raise RecordingError(message)
+        self._replay = Replay(recording, exchanges, pace=pace, generates=otherwise == "generate")
+
     def forget(self) -> None:
-        """Forget faults, answers, requests and invoices."""
+        """Forget faults, answers, a recording, requests and invoices."""
         self.heal()
         self._answers.clear()
+        self._replay = None
         self.requests.clear()
         self.invoices.clear()
 
@@ -213,26 +243,39 @@ class Emulator(ABC):
             return await sending.disturb(request, cast("Fault", fault))
         return await self._send(request, received, outcome, fault)
 
-    def respond(self, received: Received) -> tuple[Outcome | None, Fault | None]:
+    def respond(self, received: Received) -> tuple[Outcome | Raw | None, Fault | None]:
         """What is answered, and the fault on its way, without I/O; no outcome: the fault disturbs the connection."""
         if received.too_large:
             return self.in_words("too_large", received), None
         if not self.is_inference(received):
             return self.other(received), None
-        streaming, generates = self.wants_stream(received), self.generates(received)
-        fits = partial(Fault.fits, streaming=streaming, generates=generates)
+        again = self._replay.find(received) if self._replay is not None else None
+        fits = partial(self._fits, received=received, again=again)
         entry = self._faults.take(received, fits)
         fault = entry.item if entry is not None else None
         if fault is None and self._director is not None:
-            fault = self._director(received, fits, generates)
+            fault = self._director(received, fits, self.generates(received))
         if fault is not None and fault.at_arrival:
             return self._at_arrival(received, fault)
-        outcome = self._over_limit(received) or self.answer(received, fault)
+        if again is not None:
+            received.replayed = again.line
+            return again.outcome(fault)
+        outcome = self._over_limit(received) or self._not_recorded(received) or self.answer(received, fault)
         if fault is not None and isinstance(outcome, Whole) and outcome.refused:
             fault = None
             if entry is not None:
                 self._faults.give_back(entry)
         return outcome, fault
+
+    def _fits(self, fault: Fault, received: Received, again: Again | None) -> bool:
+        fits = fault.fits(streaming=self.wants_stream(received), generates=self.generates(received))
+        return fits and (again is None or again.suits(fault))
+
+    def _not_recorded(self, received: Received) -> Whole | None:
+        if self._replay is None or self._replay.generates:
+            return None
+        problem = Problem(400, self._replay.why_not(received), code="not_recorded")
+        return replace(self.envelope(problem, received), refused=True)
 
     async def _receive(self, request: web.Request) -> Received:
         at = asyncio.get_running_loop().time()
@@ -245,8 +288,11 @@ class Emulator(ABC):
         return Received(at, request.method, request.path, query, headers, raw, _parsed(raw), too_large=too_large)
 
     async def _send(
-        self, request: web.Request, received: Received, outcome: Outcome, fault: Fault | None
+        self, request: web.Request, received: Received, outcome: Outcome | Raw, fault: Fault | None
     ) -> web.StreamResponse:
+        if isinstance(outcome, Raw):
+            received.status = outcome.status
+            return await sending.send_raw(request, replace(outcome, headers={**self._dated(), **outcome.headers}))
         kind = fault.kind if fault is not None else ""
         if fault is not None and kind == "lost_response":
             return await sending.disturb(request, fault)

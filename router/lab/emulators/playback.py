@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from router.lab.faults import Body, Fault
+from router.lab.recording import Piece
 
 Json = dict[str, Any]
 
@@ -55,8 +56,24 @@ class Stream:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Outcome = Whole | Stream
 Ending = Literal["eof", "fin", "reset", "stall", "comments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A response whose bytes are given, each piece with the seconds to wait before it: a recorded one.
+
+    *after*: seconds to wait before its headers.
+    """
+
+    pieces: tuple[Piece, ...]
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ending: Ending = "eof"
+    after: float = 0.0
+
+
+Outcome = Whole | Stream
 DONE = Frame(b"[DONE]", "done")
 
 

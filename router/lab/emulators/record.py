@@ -50,6 +50,7 @@ class Received:
     body: Any  # the parsed JSON, or None
     too_large: bool = False  # the body was not read to its end
     status: int | None = None  # what it was answered with; None while, or if, no status was ever sent
+    replayed: int | None = None  # the line of the recording that it was answered from
 
     def __repr__(self) -> str:
         return f"Received({self.method} {self.path}, status={self.status}, at={self.at:.3f}, headers={self.headers!r})"

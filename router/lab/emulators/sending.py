@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from router.lab.emulators.playback import Ending, Frame, Stream, Whole, body_bytes, play
+from router.lab.emulators.playback import Ending, Frame, Raw, Stream, Whole, body_bytes, play
 from router.lab.faults import Fault
 
 # Seconds that a peer gets to read what was written before a reset: an RST may overtake unread bytes.
@@ -84,6 +84,20 @@ async def send_stream(
         await _pause(frame, token_delay)
         await response.write(frame.encode(newline))
     await _finish(request, response, ending, fault)
+    return response
+
+
+async def send_raw(request: web.Request, raw: Raw) -> web.StreamResponse:
+    """Send a recorded response: its headers and its pieces as they came, when they came, and its end."""
+    if raw.after > 0:
+        await asyncio.sleep(raw.after)
+    response = web.StreamResponse(status=raw.status, headers=dict(raw.headers))
+    await response.prepare(request)
+    for piece in raw.pieces:
+        if piece.after > 0:
+            await asyncio.sleep(piece.after)
+        await response.write(piece.data)
+    await _finish(request, response, raw.ending, None)
     return response
 
 
