@@ -84,7 +84,9 @@ class Assumptions:
         deployments = tuple(known)
         names = {EVERYBODY, *deployments, *(name.partition("/")[0] for name in deployments)}
         return tuple(
-            Problem(f"{name!r} is nobody here", self.file, self.lines.get(name), f"providers.{name}", nearest(name, names))
+            Problem(
+                f"{name!r} is nobody here", self.file, self.lines.get(name), f"providers.{name}", nearest(name, names)
+            )
             for name in self.conducts
             if name not in names
         )

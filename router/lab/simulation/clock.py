@@ -15,7 +15,7 @@ from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from router.lab.virtual import Standstill, VirtualLoop
 
@@ -59,15 +59,19 @@ class QuickLoop(VirtualLoop):
     def get_debug(self) -> bool:
         return False
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]  # a Handle of ours
         handle = Handle(callback, args, context)
         self._soon.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_later(  # type: ignore[override]  # as above
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
         return self.call_at(self.clock + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_at(  # type: ignore[override]  # as above
+        self, when: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Any:
         handle = Handle(callback, args, context)
         self.at(when, handle)
         return handle
@@ -89,15 +93,15 @@ class QuickLoop(VirtualLoop):
                 message = "everybody waits for something that nobody will do, and no timer is set"
                 raise Standstill(message)
             when, _, call = heappop(timers)
-            if when > self.clock:
-                self.clock = when
+            self.clock = max(self.clock, when)
             call()
 
 
 @coroutine
 def pause(seconds: float, loop: asyncio.AbstractEventLoop) -> Generator[Any, None, None]:
     """Let *seconds* of virtual time pass on *loop*."""
-    if asyncio.current_task(loop).__class__ is Walk:
+    task: object = asyncio.current_task(loop)
+    if isinstance(task, Walk):
         yield seconds
     else:
         yield from asyncio.sleep(seconds).__await__()
@@ -120,14 +124,15 @@ class Walk:
 
     def _go(self, error: BaseException | None) -> None:
         loop = self._loop
-        asyncio._enter_task(loop, self)  # type: ignore[attr-defined]  # noqa: SLF001  # as asyncio tells other tasks to
+        # How asyncio wants to be told of a task that is not its own (Extending asyncio, "Task lifetime support").
+        asyncio._enter_task(loop, cast("asyncio.Task[Any]", self))  # noqa: SLF001
         try:
             found = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:
             self._over()
             return
         finally:
-            asyncio._leave_task(loop, self)  # type: ignore[attr-defined]  # noqa: SLF001
+            asyncio._leave_task(loop, cast("asyncio.Task[Any]", self))  # noqa: SLF001
         if found.__class__ is float:
             self._pause = pause = self._pause + 1
             loop.at(loop.clock + found, partial(self._passed, pause))

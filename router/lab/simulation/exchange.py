@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from providers import errors as e
 from providers.types import Chunk, Usage
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from router.lab.simulation.course import Course
     from router.lab.simulation.world import Account
 
-_OVER: list[Chunk] = []
+State = Literal["headers", "first", "rest", "whole", "over"]
+"""What is awaited."""
 
 
 class SimulatedExchange:
@@ -46,8 +47,8 @@ class SimulatedExchange:
         self._course, self._accounts, self._limits, self._total = course, accounts, limits, limits.total
         self._name, self._prompt, self._text, self._streaming, self._loop = name, prompt, text, streaming, loop
         self._sent = loop.time()
-        self._state = 0
-        self.status: int | None = None
+        self._state: State = "headers" if course.headers > 0.0 else "first"  # the status of a stream comes at once
+        self.status: int | None = None if course.headers > 0.0 else course.status
         self.request_id: str | None = None
         self.reader: object = None
 
@@ -72,84 +73,74 @@ class SimulatedExchange:
         Raises:
             ProviderError: as the course has it, or a time limit.
         """
-        try:
-            if self._state == 0:
-                if self._course.headers > 0.0:  # those of a stream come at once
-                    await self._headers()
-                self.status = self._course.status
-                found = await (self._first() if self._streaming else self._whole())
-                self._state = 1 if self._streaming else 2
-                return found
-            if self._state == 1:
-                found = await self._rest()
-                self._state = 2
-                return found
-        except e.ProviderError as error:
-            error.deployment = self._name
-            self.close()
-            raise
-        self.close()
-        return _OVER
-
-    # -- the moments of an answer
-
-    async def _headers(self) -> None:
-        """Until the status has come, or the connection broke before."""
-        course, limits = self._course, self._limits
-        first = limits.first_token if self._streaming else None
-        await self._until(min(course.headers, course.end), ("headers", limits.headers), ("first_token", first))
-        if course.failure is not None and course.end <= course.headers:
-            self.status = course.status
-            raise course.failure()
-
-    async def _first(self) -> list[Chunk]:
-        """The first token of a stream, or what comes in its place."""
-        course = self._course
-        if course.tokens:
-            await self._until(course.first, ("first_token", self._limits.first_token))
-            return [Chunk(self._text)]
-        await self._until(inf if course.stalls else course.end, ("first_token", self._limits.first_token))
-        raise course.failure() if course.failure is not None else e.EmptyReply("simulated", status=200)
-
-    async def _rest(self) -> list[Chunk]:
-        """All the other tokens of a stream; a time limit where they stop coming, or come too slowly."""
-        course, idle = self._course, self._limits.idle
-        silent_from = course.end if course.stalls else course.first
-        slow = course.stalls or (idle is not None and course.end - course.first > idle * course.tokens)
-        stuck = silent_from + idle if idle is not None and slow else None
-        await self._until(inf if course.stalls else course.end, ("idle", stuck))
-        if course.failure is not None:
-            raise course.failure()
-        return [self._last(None)]  # the text has all come with the first token: what matters is when
-
-    async def _whole(self) -> list[Chunk]:
-        """An answer that was asked for whole, which has come with its status; or a part of it, and no more."""
-        course, idle = self._course, self._limits.idle
-        if course.stalls:
-            await self._until(inf, ("idle", None if idle is None else course.end + idle))
-        if course.failure is not None:
-            raise course.failure()
-        return [self._last(self._text)]
-
-    def _last(self, text: str | None) -> Chunk:
-        tokens = self._course.tokens
-        return Chunk(content=text, finish_reason="stop", usage=Usage(self._prompt, tokens, self._prompt + tokens))
-
-    async def _until(self, when: float, *limits: tuple[e.Phase, float | None]) -> None:
-        """Wait until *when* seconds after the call was sent.
-
-        Raises:
-            ProviderTimeout: one of *limits*, or the time of the whole exchange, is over sooner.
-        """
-        phase, at = "answer", inf if self._total is None else self._total
-        for name, limit in limits:
-            if limit is not None and limit < at:
-                phase, at = name, limit
-        left = min(when, at) - (self._loop.time() - self._sent)
-        if left > 0:
+        while self._state != "over":
+            when, phase, at = self._awaited()
+            if self._total is not None and self._total < at:
+                phase, at = "answer", self._total
+            left = (min(at, when)) - (self._loop.time() - self._sent)
             if left == inf:
                 await self._loop.create_future()  # nothing limits the wait, and nobody will answer
-            await pause(left, self._loop)
-        if when > at:
-            message = f"nothing that says anything came for {self._loop.time() - self._sent:.3g} s"
-            raise e.ProviderTimeout(message, phase=phase, status=self.status)
+            if left > 0:
+                await pause(left, self._loop)
+            try:
+                if when > at:
+                    message = f"nothing that says anything came for {self._loop.time() - self._sent:.3g} s"
+                    raise e.ProviderTimeout(message, phase=phase, status=self.status)
+                chunks = self._arrived()
+            except e.ProviderError as error:
+                error.deployment = self._name
+                self.close()
+                raise
+            if chunks:
+                return chunks
+        self.close()
+        return []
+
+    def _awaited(self) -> tuple[float, e.Phase, float]:
+        """When that happens which comes next, and the limit on it: seconds after the call was sent."""
+        course, limits, state = self._course, self._limits, self._state
+        end = inf if course.stalls else course.end
+        if state == "first":
+            return course.first if course.tokens else end, "first_token", _limit(limits.first_token)
+        if state == "rest":
+            return end, "idle", self._stuck()
+        if state == "whole":
+            return end, "idle", course.end + _limit(limits.idle)
+        first = _limit(limits.first_token if self._streaming else None)
+        headers = _limit(limits.headers)
+        sooner: tuple[e.Phase, float] = ("headers", headers) if headers <= first else ("first_token", first)
+        return min(course.headers, course.end), *sooner
+
+    def _stuck(self) -> float:
+        """When a stream has been silent for too long: after its last token, or between two that come too slowly."""
+        course, idle = self._course, _limit(self._limits.idle)
+        if course.stalls:
+            return course.end + idle
+        return course.first + idle if course.end - course.first > idle * course.tokens else inf
+
+    def _arrived(self) -> list[Chunk] | None:
+        """What was awaited has come: the chunks of it; None for a status.
+
+        Raises:
+            ProviderError: it was a failure.
+        """
+        course, state = self._course, self._state
+        self.status = course.status
+        if state == "headers":
+            if course.failure is not None and course.end <= course.headers:
+                raise course.failure()
+            self._state = "first" if self._streaming else "whole"
+            return None
+        if state == "first" and course.tokens:
+            self._state = "rest"
+            return [Chunk(self._text)]
+        if course.failure is not None:
+            raise course.failure()
+        # The text of a stream has all come with the first token: what matters is when.
+        text, tokens = None if state == "rest" else self._text, course.tokens
+        self._state = "over"
+        return [Chunk(text, finish_reason="stop", usage=Usage(self._prompt, tokens, self._prompt + tokens))]
+
+
+def _limit(seconds: float | None) -> float:
+    return inf if seconds is None else seconds

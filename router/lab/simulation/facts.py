@@ -108,7 +108,10 @@ def _whole(order: Sequence[str], series: Series) -> dict[str, Any]:
 
 
 def _over_time(order: Sequence[str], series: Series) -> dict[str, Any]:
-    return {"seconds": series.width, "rows": [_row(place * series.width, one, order) for place, one in enumerate(series.buckets)]}
+    return {
+        "seconds": series.width,
+        "rows": [_row(place * series.width, one, order) for place, one in enumerate(series.buckets)],
+    }
 
 
 def _row(at: float, bucket: Bucket, order: Sequence[str]) -> dict[str, Any]:

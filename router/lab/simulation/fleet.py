@@ -109,12 +109,20 @@ def _refuse(problems: Iterator[Problem] | Sequence[Problem]) -> None:
 class SimulatedRouter(Router):
     """A router whose exchanges are simulated, and whose log is silent. All else is the router's own."""
 
-    def __init__(self, config: Config, world: World, asked: Sequence[Asked], scene: Scene, rng: Random,
-                 hear: Callable[[Event], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        *,
+        asked: Sequence[Asked],
+        repeats: bool,
+        rng: Random,
+        hear: Callable[[Event], None],
+    ) -> None:
         super().__init__(config, hooks=[hear], rng=rng, new_key=str)
         self._world, self._hear = world, hear
         self._asked = {id(one.request): one for one in asked}
-        self._repeats, self._texts = scene.assumptions.traffic.repeats, 0
+        self._repeats, self._texts = repeats, 0
         self._loop = asyncio.get_running_loop()
         translate = Remembered(self._setting.translate, tuple(asked))
         self._setting = replace(self._setting, translate=translate, now=self._loop.time)
@@ -161,7 +169,6 @@ class _Fleet:
         scene, loop = self._scene, asyncio.get_running_loop()
         assert isinstance(loop, QuickLoop)  # noqa: S101  # `simulate` made it
         self._loop, self._over = loop, loop.create_future()
-        self._series.now = loop.time
         self._routers = [self._router(place) for place in range(scene.routers)]
         self._progress, self._due = progress, scene.width
         self._come(None)
@@ -198,7 +205,10 @@ class _Fleet:
 
     def _router(self, place: int) -> SimulatedRouter:
         rng = Random(f"{self._scene.seed}/router/{place}")
-        return SimulatedRouter(self._config, self._world, self._asked, self._scene, rng, self._series.hear)
+        repeats = self._scene.assumptions.traffic.repeats
+        return SimulatedRouter(
+            self._config, self._world, asked=self._asked, repeats=repeats, rng=rng, hear=self._series.hear
+        )
 
     async def _ask(self, router: Router, asked: Asked) -> None:
         loop, first = self._loop, None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import exp
 from random import Random
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
-
-from math import exp
 
 from providers.types import Request
 from router import estimate

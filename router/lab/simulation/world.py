@@ -111,4 +111,3 @@ class World:
             if fault is not None:
                 return fault
         return None
-
