@@ -67,7 +67,9 @@ def browser() -> Iterator[webdriver.Chrome]:
     """Chromium with a new profile; skips the test where there is none, but not under CI."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
-        message = "chromium and chromedriver are not here: run scripts/browser, or apt-get install chromium chromium-driver"
+        message = (
+            "chromium and chromedriver are not here: run scripts/browser, or apt-get install chromium chromium-driver"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)

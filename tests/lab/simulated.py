@@ -37,7 +37,9 @@ def config(*names: str, select: str = "priority", limits: Mapping[str, Any] | No
                 }
                 for name in names
             },
-            "routes": {"chat": {"deployments": [f"{name}/{name}-model" for name in names], "select": select, "policy": "p"}},
+            "routes": {
+                "chat": {"deployments": [f"{name}/{name}-model" for name in names], "select": select, "policy": "p"}
+            },
             "policies": {"p": {"on_interruption": "error", **policy}},
         },
         environ={},

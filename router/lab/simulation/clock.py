@@ -15,11 +15,12 @@ from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
 from types import coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from router.lab.virtual import Standstill, VirtualLoop
 
 T = TypeVar("T")
+enter, leave = asyncio._enter_task, asyncio._leave_task  # noqa: SLF001  # documented under "Extending asyncio"
 
 
 class Handle:
@@ -124,15 +125,15 @@ class Walk:
 
     def _go(self, error: BaseException | None) -> None:
         loop = self._loop
-        # How asyncio wants to be told of a task that is not its own (Extending asyncio, "Task lifetime support").
-        asyncio._enter_task(loop, cast("asyncio.Task[Any]", self))  # noqa: SLF001
+        task: Any = self  # as asyncio wants to be told of a task that is not its own ("Task lifetime support")
+        enter(loop, task)
         try:
             found = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:
             self._over()
             return
         finally:
-            asyncio._leave_task(loop, cast("asyncio.Task[Any]", self))  # noqa: SLF001
+            leave(loop, task)
         if found.__class__ is float:
             self._pause = pause = self._pause + 1
             loop.at(loop.clock + found, partial(self._passed, pause))

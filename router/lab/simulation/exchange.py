@@ -6,7 +6,7 @@ Knows the time limits of one exchange as `providers.client.Limits` means them. R
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
@@ -30,7 +30,7 @@ class SimulatedExchange:
     """
 
     __slots__ = ("_accounts", "_course", "_limits", "_loop", "_name", "_prompt", "_sent", "_state", "_streaming",
-                 "_text", "_total", "reader", "request_id", "status")  # fmt: skip
+                 "_text", "_total", "headers", "reader", "request_id", "status")  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class SimulatedExchange:
         self._state: State = "headers" if course.headers > 0.0 else "first"  # the status of a stream comes at once
         self.status: int | None = None if course.headers > 0.0 else course.status
         self.request_id: str | None = None
+        self.headers: Mapping[str, str] = {}
         self.reader: object = None
 
     @property
@@ -73,18 +74,27 @@ class SimulatedExchange:
         Raises:
             ProviderError: as the course has it, or a time limit.
         """
-        while self._state != "over":
-            when, phase, at = self._awaited()
-            if self._total is not None and self._total < at:
-                phase, at = "answer", self._total
-            left = (min(at, when)) - (self._loop.time() - self._sent)
+        while (state := self._state) != "over":
+            course, limits, loop = self._course, self._limits, self._loop
+            phase: e.Phase
+            at: float | None
+            if state == "first" and course.tokens:  # the usual cases, without a detour
+                when, phase, at = course.first, "first_token", limits.first_token
+            elif state == "rest" and not course.stalls and not self._is_slow():
+                when, phase, at = course.end, "idle", None
+            else:
+                when, phase, at = self._awaited()
+            total = self._total
+            if at is None or (total is not None and total < at):
+                phase, at = "answer", inf if total is None else total
+            left = min(when, at) - (loop.time() - self._sent)
             if left == inf:
-                await self._loop.create_future()  # nothing limits the wait, and nobody will answer
+                await loop.create_future()  # nothing limits the wait, and nobody will answer
             if left > 0:
-                await pause(left, self._loop)
+                await pause(left, loop)
             try:
                 if when > at:
-                    message = f"nothing that says anything came for {self._loop.time() - self._sent:.3g} s"
+                    message = f"nothing that says anything came for {loop.time() - self._sent:.3g} s"
                     raise e.ProviderTimeout(message, phase=phase, status=self.status)
                 chunks = self._arrived()
             except e.ProviderError as error:
@@ -96,7 +106,7 @@ class SimulatedExchange:
         self.close()
         return []
 
-    def _awaited(self) -> tuple[float, e.Phase, float]:
+    def _awaited(self) -> tuple[float, e.Phase, float | None]:
         """When that happens which comes next, and the limit on it: seconds after the call was sent."""
         course, limits, state = self._course, self._limits, self._state
         end = inf if course.stalls else course.end
@@ -116,7 +126,12 @@ class SimulatedExchange:
         course, idle = self._course, _limit(self._limits.idle)
         if course.stalls:
             return course.end + idle
-        return course.first + idle if course.end - course.first > idle * course.tokens else inf
+        return course.first + idle if self._is_slow() else inf
+
+    def _is_slow(self) -> bool:
+        """Whether a stream's tokens come further apart than the policy lets it be silent."""
+        course, idle = self._course, self._limits.idle
+        return idle is not None and course.end - course.first > idle * course.tokens
 
     def _arrived(self) -> list[Chunk] | None:
         """What was awaited has come: the chunks of it; None for a status.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from providers.errors import ConfigError, RouterError, nearest
 from router.lab.simulation.assumptions import Assumptions
@@ -136,7 +136,7 @@ class SimulatedRouter(Router):
         )
         if not self._repeats:
             self._texts += 1
-        made = SimulatedExchange(
+        made: Any = SimulatedExchange(  # has all that an attempt asks of an `Exchange`
             course,
             accounts,
             limits,
@@ -146,7 +146,7 @@ class SimulatedRouter(Router):
             streaming=call.streaming,
             loop=self._loop,
         )
-        return cast("Exchange", made)
+        return made  # type: ignore[no-any-return]  # see above
 
     def emit(self, event: Event) -> None:
         self._hear(event)

@@ -100,7 +100,7 @@ class World:
         for account in place.accounts:
             wait = account.wait(now, prompt + answer)
             if wait is not None:
-                return refused(draw, RateLimited, wait=wait if place.conduct.retry_after else None), ()
+                return refused(draw, RateLimited, wait=round(wait, 3) if place.conduct.retry_after else None), ()
         for account in place.accounts:
             account.take(now, prompt + answer)
         return course_of(draw, fault), place.accounts
