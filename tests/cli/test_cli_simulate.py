@@ -76,7 +76,7 @@ def test_a_comparison_shows_both_and_the_change(routes, tmp_path):
 def test_a_script_and_assumptions_come_from_files(routes, tmp_path):
     """The same fault scripts as everywhere, and what is assumed."""
     faults = write(tmp_path, "faults: [{who: first, what: {slow: {times: 5}}}]", "faults.yaml")
-    assumed = write(tmp_path, "providers: {all: {first_token: 100ms, spread: 0}}", "assumed.yaml")
+    assumed = write(tmp_path, "conduct: {all: {first_token: 100ms, spread: 0}}", "assumed.yaml")
     found = run("simulate", routes, *SHORT, "--fault", faults, "--assume", assumed, "--json").json
 
     assert 0.5 == found["first_token"]["p50"]

@@ -118,7 +118,7 @@ def _set(at: webdriver.Chrome, screen: Screen) -> None:
 
 def picture(at: webdriver.Chrome, height: int) -> bytes:
     """The page that is open, from its top, as PNG."""
-    width = at.execute_script("return document.documentElement.clientWidth")
+    width = at.execute_script("return window.innerWidth")
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     shot = at.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
     return base64.b64decode(shot["data"])

@@ -51,9 +51,9 @@ def script(*faults: Mapping[str, Any], seed: int = 0) -> Script:
     return load_scripts({"name": "faults", "seed": seed, "faults": list(faults)})[0]
 
 
-def assumed(traffic: Mapping[str, Any] | None = None, **providers: Mapping[str, Any]) -> Assumptions:
+def assumed(traffic: Mapping[str, Any] | None = None, **conduct: Mapping[str, Any]) -> Assumptions:
     """Assumptions, as YAML would have them."""
-    return load_assumptions({"traffic": dict(traffic or {}), "providers": providers})
+    return load_assumptions({"traffic": dict(traffic or {}), "conduct": conduct})
 
 
 @cache

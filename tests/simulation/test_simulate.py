@@ -156,8 +156,8 @@ def test_who_is_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"'alhpa' is nobody here.*'alpha'"):
         facts(Scene(faults=[script({"who": "alhpa", "what": "down"})]))
     path = tmp_path / "assumed.yaml"
-    path.write_text("traffic: {}\nproviders:\n  all: {spread: 0}\n  bta: {spread: 0}\n")
-    with pytest.raises(ConfigError, match=r"assumed\.yaml:4: providers.bta: 'bta' is nobody here.*'beta'"):
+    path.write_text("traffic: {}\nconduct:\n  all: {spread: 0}\n  bta: {spread: 0}\n")
+    with pytest.raises(ConfigError, match=r"assumed\.yaml:4: conduct.bta: 'bta' is nobody here.*'beta'"):
         facts(Scene(assumptions=load_assumptions(path)))
     with pytest.raises(ConfigError, match=r"nobody knows 'caht'.*'chat'"):
         facts(Scene(route="caht"))
@@ -167,10 +167,10 @@ def test_who_is_not_there_is_refused(tmp_path):
     ("text", "message"),
     [
         ("traffic: {answer_token: 3}", "1: traffic.answer_token: unknown key 'answer_token'.*answer_tokens"),
-        ("providers: {all: {first_token: soon}}", "'soon' is not a duration"),
-        ("providers:\n  all: {tokens_per_second: 0}", "2: providers.all.tokens_per_second: should be greater than 0"),
+        ("conduct: {all: {first_token: soon}}", "'soon' is not a duration"),
+        ("conduct:\n  all: {tokens_per_second: 0}", "2: conduct.all.tokens_per_second: should be greater than 0"),
         ("traffic: {arrivals: sometimes}", "'sometimes' is not known here"),
-        ("providers: {all: {spread: 9}}", "should be less than or equal to 3"),
+        ("conduct: {all: {spread: 9}}", "should be less than or equal to 3"),
     ],
 )
 def test_wrong_assumptions_are_told_with_their_line(tmp_path, text, message):
@@ -188,7 +188,7 @@ def test_assumptions_lie_over_each_other():
     """All, the provider, the deployment; the last one wins."""
     given = load_assumptions(
         {
-            "providers": {
+            "conduct": {
                 "all": {"first_token": "1s", "spread": 0.1},
                 "alpha": {"first_token": "2s", "limits": {"concurrency": 3}},
                 ALPHA: {"tokens_per_second": 9},

@@ -85,7 +85,7 @@ class Assumptions:
         names = {EVERYBODY, *deployments, *(name.partition("/")[0] for name in deployments)}
         return tuple(
             Problem(
-                f"{name!r} is nobody here", self.file, self.lines.get(name), f"providers.{name}", nearest(name, names)
+                f"{name!r} is nobody here", self.file, self.lines.get(name), f"conduct.{name}", nearest(name, names)
             )
             for name in self.conducts
             if name not in names
@@ -124,7 +124,7 @@ class AssumptionsFile(Row):
     """The whole file."""
 
     traffic: TrafficRow = Field(default_factory=TrafficRow)
-    providers: dict[str, ConductRow] = Field(default_factory=dict)
+    conduct: dict[str, ConductRow] = Field(default_factory=dict)
 
 
 def load_assumptions(source: str | Path | Mapping[str, Any]) -> Assumptions:
@@ -143,9 +143,9 @@ def load_assumptions(source: str | Path | Mapping[str, Any]) -> Assumptions:
 def _assumptions(rows: AssumptionsFile, document: Document) -> Assumptions:
     return Assumptions(
         replace(Traffic(), **_said(rows.traffic)),
-        {name: _said(row) for name, row in rows.providers.items()},
+        {name: _said(row) for name, row in rows.conduct.items()},
         document.file,
-        {name: document.line(("providers", name)) for name in rows.providers},
+        {name: document.line(("conduct", name)) for name in rows.conduct},
     )
 
 

@@ -135,7 +135,7 @@ def _lines(
                     "line": {"dash": DASHES[place], "width": 2},
                 }
             )
-            said.append(_range(shown, values))
+            said.append(_range(shown, values, percent=more.get("format", "").endswith("%")))
     return Chart(chart, title, f"{what[0].upper()}{what[1:]}. {' '.join(said)}".strip(), tuple(traces), **more)
 
 
@@ -192,11 +192,11 @@ def _area(name: str, colour: int | str, facts: Facts, counts: Sequence[int]) -> 
     }
 
 
-def _range(name: str, values: Sequence[float | None]) -> str:
+def _range(name: str, values: Sequence[float | None], *, percent: bool) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return f"{name}: nothing."
-    least, most = f"{min(known):.4g}", f"{max(known):.4g}"
+    least, most = (f"{value:.2%}" if percent else f"{value:.4g}" for value in (min(known), max(known)))
     return f"{name}: always {least}." if least == most else f"{name}: {least} to {most}."
 
 

@@ -17,6 +17,10 @@
       ...(trace.stackgroup ? { fillcolor: colour(key) } : {}),
     }));
 
+  // A window is seen behind lines, and on top of areas.
+  const under = { line: { width: 0 }, layer: "below" };
+  const over = { line: { width: 1, dash: "dot", color: "#ffffff" }, layer: "above" };
+
   const layout = (chart) => ({
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -39,7 +43,7 @@
     },
     shapes: data.windows.map((span) => ({
       type: "rect", xref: "x", yref: "paper", x0: span.from, x1: span.until, y0: 0, y1: 1,
-      fillcolor: named("--shade"), line: { width: 0 }, layer: chart.name.startsWith("share") ? "above" : "below",
+      fillcolor: named("--shade"), ...(chart.name.startsWith("share") ? over : under),
     })),
     annotations: data.windows.map((span, place) => ({
       xref: "x", yref: "paper", x: span.from, y: 1 - 0.09 * place, xanchor: "left", yanchor: "top", showarrow: false,
