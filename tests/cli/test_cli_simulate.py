@@ -158,3 +158,12 @@ def test_a_routes_file_is_given_once(routes):
     assert "once" in run("simulate", routes, "--config", routes).err
     assert "--route" in run("simulate").err
     assert 0 == run("simulate", "--route", "qwen3.5-27b", "--for", "5s").code
+
+
+def test_without_the_charts_it_says_what_to_install(routes, tmp_path, monkeypatch):
+    """Before anything is simulated."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
+    done = run("simulate", routes, "--html", str(tmp_path / "report.html"))
+
+    assert 2 == done.code
+    assert "pip install 'provider-router[report]'" in done.err
