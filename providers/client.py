@@ -7,7 +7,7 @@ endpoints, retries and routes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -140,6 +140,11 @@ class Exchange:
         response, self._response, self._http = self._response, None, None
         if response is not None:
             self._transport.leave(response, whole=whole)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The calendar's clock, as the connections have it: seconds since 1970."""
+        return self._transport.clock
 
     @property
     def request_id(self) -> str | None:

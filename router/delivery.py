@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from providers.client import Exchange, Limits
+from providers.client import Limits
 from providers.retry_after import nothing_left
-from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Usage
+from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
 from router.errors import NoPlace
 from router.events import AttemptEnded, CircuitChanged, Event, KeySetAside
 
 if TYPE_CHECKING:
+    from providers.client import Exchange
     from providers.errors import ProviderError
-    from providers.transport import Transport
     from providers.wire import Call, Reader
     from router.circuit import State
-    from router.config import Provider
+    from router.config import Deployment
     from router.health import Health
     from router.limits import Account, Place
     from router.policy import Try
@@ -38,8 +37,10 @@ class Shell(Protocol):
 
     health: Health
 
-    def transport(self, provider: Provider) -> Transport:
-        """The connections to one provider."""
+    def exchange(
+        self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
+    ) -> Exchange:
+        """The exchange that sends *call*, in which *target* is told *request*, with the key *secret*."""
         ...
 
     def emit(self, event: Event) -> None:
@@ -70,7 +71,6 @@ class Delivery:
         self._slots: list[Slots] = []
         self._sent: float | None = None  # when it left; None before that
         self._exchange: Exchange | None = None
-        self._clock: Callable[[], float] = time.time
         self._folder = Folder()
         self.pending: list[Chunk] = []
         self._recorded = False
@@ -118,15 +118,14 @@ class Delivery:
         headers = times.headers
         if headers is None and self.call.streaming:
             headers = STREAM_HEADERS
-        transport = self._shell.transport(target.provider)
-        self._clock = transport.clock
         now = self._sent = self._run.now
         self._shell.health.sent(self._ticket, now, streaming=self.call.streaming)
         waited = now - self._ticket.began
         self._opened = self._began + waited
-        self._exchange = Exchange(
+        self._exchange = self._shell.exchange(
             self.call,
-            transport,
+            target,
+            self._run.plan.request,
             secret=key.secret.reveal() if key is not None else None,
             limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
@@ -344,7 +343,7 @@ class Delivery:
             estimate.sum_costs([attempt.cost for attempt in attempts]),
             id=getattr(reader, "id", "") or f"chatcmpl-{self._run.key}",
             model=getattr(reader, "model", "") or self.call.endpoint.wire_model,
-            created=int(self._clock()),
+            created=int(self._exchange.clock() if self._exchange is not None else time.time()),
             deployment=self._candidate.deployment,
             request_id=self._request_id,
             changes=self.changes,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from providers.client import encode
 from providers.errors import Untranslatable
-from providers.types import Change, Cost, Request, Usage
+from providers.types import Change, Cost, Request, Sampling, Usage
 from providers.wire import Call
 from router import estimate
 from router.affinity import Memory, Warm
@@ -223,18 +223,36 @@ class Plan:
         return f"<Plan {self.route}: {names or 'nobody'}; {len(self.excluded)} excluded>"
 
 
+class Translate(Protocol):
+    """What makes the calls of a plan: `translated`, or what remembers its answers."""
+
+    def __call__(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        *,
+        sampling: Sampling | None,
+        advice: Advice | None,
+        streaming: bool,
+        key: str,
+    ) -> Call:
+        """The call, as `translated` makes it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What planning goes by beside request and route.
 
     *standing*: what is known of the deployments. *advice*: the makers' sampling by model. *count*: tokens of a text.
-    *now*: seconds of the clock that the standing goes by.
+    *now*: seconds of the clock that the standing goes by. *translate*: makes the calls, as `translated` does.
     """
 
     standing: Standing
     advice: Mapping[str, Advice] = field(default_factory=dict)
     count: estimate.Tokenizer = estimate.text_tokens
     now: Callable[[], float] = lambda: 0.0
+    translate: Translate = field(default_factory=lambda: translated)
 
 
 def make_plan(
@@ -420,11 +438,30 @@ class _Walk:
         return self._consider(deployment, now, shut=True)
 
     def _call(self, endpoint: Endpoint) -> Call:
-        wanted = self._request.sampling or self._route.sampling
-        advice = self._setting.advice.get(endpoint.model)
-        if wanted is None or advice is None:
-            return encode(self._request, endpoint, streaming=self._streaming, key=self._key)
-        asked = self._request if self._request.sampling else self._request.model_copy(update={"sampling": wanted})
-        request, filled = advised(asked, endpoint, advice)
-        call = encode(request, endpoint, streaming=self._streaming, key=self._key)
-        return replace(call, changes=reported(call.changes, filled, mode_of(asked, endpoint))) if filled else call
+        setting, wanted = self._setting, self._request.sampling or self._route.sampling
+        advice = setting.advice.get(endpoint.model) if wanted is not None else None
+        return setting.translate(
+            self._request, endpoint, sampling=wanted, advice=advice, streaming=self._streaming, key=self._key
+        )
+
+
+def translated(
+    request: Request,
+    endpoint: Endpoint,
+    *,
+    sampling: Sampling | None,
+    advice: Advice | None,
+    streaming: bool,
+    key: str,
+) -> Call:
+    """*request* in the words of *endpoint*, with the makers' *advice* under it where *sampling* wants that.
+
+    Raises:
+        Untranslatable: there is no way to say it there.
+    """
+    if sampling is None or advice is None:
+        return encode(request, endpoint, streaming=streaming, key=key)
+    asked = request if request.sampling else request.model_copy(update={"sampling": sampling})
+    filled_in, filled = advised(asked, endpoint, advice)
+    call = encode(filled_in, endpoint, streaming=streaming, key=key)
+    return replace(call, changes=reported(call.changes, filled, mode_of(asked, endpoint))) if filled else call

@@ -16,6 +16,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from providers.client import Exchange, Limits
 from providers.errors import ProviderError, nearest
 from providers.transport import Transport
 from providers.types import Chunk, Completion, Request
@@ -31,7 +32,7 @@ from router.run import Run
 
 if TYPE_CHECKING:
     from providers.wire import Call
-    from router.config import Config, Provider, Route
+    from router.config import Config, Deployment, Provider, Route
     from router.policy import Try
 
 
@@ -240,6 +241,12 @@ class Router:
             delivery.close()
             raise
         return delivery
+
+    def exchange(
+        self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
+    ) -> Exchange:
+        """The exchange that sends *call*, in which *target* is told *request*, with the key *secret*."""
+        return Exchange(call, self.transport(target.provider), secret=secret, limits=limits)
 
     def transport(self, provider: Provider) -> Transport:
         """The connections to one provider: its own, so that its hung calls block nobody else's."""

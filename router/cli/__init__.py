@@ -12,14 +12,14 @@ from typing import Any
 
 import click
 
-from router.cli import chat, check, demo, drift, drill, emulate, models, plan, schema
+from router.cli import chat, check, demo, drift, drill, emulate, models, plan, schema, simulate
 from router.cli.base import guarded
 
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
-    demo.demo, chat.chat, plan.plan, check.check, drill.drill, models.models, schema.schema, emulate.emulate,
-    drift.drift,
+    demo.demo, chat.chat, plan.plan, check.check, drill.drill, simulate.simulate, models.models, schema.schema,
+    emulate.emulate, drift.drift,
 )  # fmt: skip
 _EPILOG = """\b
 Exit codes:

@@ -66,7 +66,7 @@ def plan(
     from providers.types import Request
     from router import Router
 
-    request = Request.of(_read(request_file))
+    request = Request.of(read_request(request_file))
     opened = open_config(config, ignore_keys=ignore_keys)
     made = Router(opened).plan(request, streaming=stream)
     if as_json:
@@ -76,7 +76,8 @@ def plan(
     return 0 if made.candidates else FOUND
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_request(name: str) -> dict[str, Any]:
+    """The JSON object in the file *name*, - for stdin."""
     source = "stdin" if name == "-" else name
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

@@ -71,6 +71,15 @@ def test_the_pytest_plugin_is_inside(provider_lab, drill):
     assert report.ok
 
 
+def test_what_the_report_is_made_of_is_inside():
+    """Its style and its script, and it needs plotly only when one is written."""
+    from router.lab.simulation import report
+
+    folder = importlib.resources.files(report.__package__)
+
+    assert all(folder.joinpath(name).is_file() for name in ("report.css", "report.js"))
+
+
 def test_the_command_says_its_version():
     """The one that the wheel bears."""
     version = importlib.metadata.version("provider-router")
@@ -82,7 +91,7 @@ def test_the_command_helps():
     """And names what it can do."""
     text = run("--help")
 
-    for command in ("chat", "check", "demo", "drift", "emulate", "models", "plan", "schema"):
+    for command in ("chat", "check", "demo", "drift", "drill", "emulate", "models", "plan", "schema", "simulate"):
         assert command in text
 
 

@@ -1,0 +1,161 @@
+"""What stands for `providers.client.Exchange`: chunks and failures at the times that a course has, under the policy's limits.
+
+Knows the time limits of one exchange as `providers.client.Limits` means them. Refuses to know why a course is as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+from providers import errors as e
+from providers.types import Chunk, Usage
+from router.lab.simulation.clock import pause
+
+if TYPE_CHECKING:
+    from providers.client import Limits
+    from router.lab.simulation.course import Course
+    from router.lab.simulation.world import Account
+
+State = Literal["headers", "first", "rest", "whole", "over"]
+"""What is awaited."""
+
+
+class SimulatedExchange:
+    """One call under way: `next()` until it is empty, and `close()` in any case.
+
+    *text*: what it says; two answers are the same to the letter where their texts are.
+    """
+
+    __slots__ = ("_accounts", "_course", "_limits", "_loop", "_name", "_prompt", "_sent", "_state", "_streaming",
+                 "_text", "_total", "headers", "reader", "request_id", "status")  # fmt: skip
+
+    def __init__(
+        self,
+        course: Course,
+        accounts: tuple[Account, ...],
+        limits: Limits,
+        *,
+        name: str,
+        prompt: int,
+        text: str,
+        streaming: bool,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._course, self._accounts, self._limits, self._total = course, accounts, limits, limits.total
+        self._name, self._prompt, self._text, self._streaming, self._loop = name, prompt, text, streaming, loop
+        self._sent = loop.time()
+        self._state: State = "headers" if course.headers > 0.0 else "first"  # the status of a stream comes at once
+        self.status: int | None = None if course.headers > 0.0 else course.status
+        self.request_id: str | None = None
+        self.headers: Mapping[str, str] = {}
+        self.reader: object = None
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Virtual, as all time here."""
+        return self._loop.time
+
+    def extend(self, total: float) -> None:
+        """Let the exchange take *total* seconds from its start."""
+        self._total = total
+
+    def close(self, *, whole: bool = False) -> None:
+        """It is over, for the provider too. May be called again."""
+        accounts, self._accounts = self._accounts, ()
+        for account in accounts:
+            account.left()
+
+    async def next(self) -> list[Chunk]:
+        """The next chunks; empty when the answer is over. May be canceled, and called again.
+
+        Raises:
+            ProviderError: as the course has it, or a time limit.
+        """
+        while (state := self._state) != "over":
+            course, limits, loop = self._course, self._limits, self._loop
+            phase: e.Phase
+            at: float | None
+            if state == "first" and course.tokens:  # the usual cases, without a detour
+                when, phase, at = course.first, "first_token", limits.first_token
+            elif state == "rest" and not course.stalls and not self._is_slow():
+                when, phase, at = course.end, "idle", None
+            else:
+                when, phase, at = self._awaited()
+            total = self._total
+            if at is None or (total is not None and total < at):
+                phase, at = "answer", inf if total is None else total
+            left = min(when, at) - (loop.time() - self._sent)
+            if left == inf:
+                await loop.create_future()  # nothing limits the wait, and nobody will answer
+            if left > 0:
+                await pause(left, loop)
+            try:
+                if when > at:
+                    message = f"nothing that says anything came for {loop.time() - self._sent:.3g} s"
+                    raise e.ProviderTimeout(message, phase=phase, status=self.status)
+                chunks = self._arrived()
+            except e.ProviderError as error:
+                error.deployment = self._name
+                self.close()
+                raise
+            if chunks:
+                return chunks
+        self.close()
+        return []
+
+    def _awaited(self) -> tuple[float, e.Phase, float | None]:
+        """When that happens which comes next, and the limit on it: seconds after the call was sent."""
+        course, limits, state = self._course, self._limits, self._state
+        end = inf if course.stalls else course.end
+        if state == "first":
+            return course.first if course.tokens else end, "first_token", _limit(limits.first_token)
+        if state == "rest":
+            return end, "idle", self._stuck()
+        if state == "whole":
+            return end, "idle", course.end + _limit(limits.idle)
+        first = _limit(limits.first_token if self._streaming else None)
+        headers = _limit(limits.headers)
+        sooner: tuple[e.Phase, float] = ("headers", headers) if headers <= first else ("first_token", first)
+        return min(course.headers, course.end), *sooner
+
+    def _stuck(self) -> float:
+        """When a stream has been silent for too long: after its last token, or between two that come too slowly."""
+        course, idle = self._course, _limit(self._limits.idle)
+        if course.stalls:
+            return course.end + idle
+        return course.first + idle if self._is_slow() else inf
+
+    def _is_slow(self) -> bool:
+        """Whether a stream's tokens come further apart than the policy lets it be silent."""
+        course, idle = self._course, self._limits.idle
+        return idle is not None and course.end - course.first > idle * course.tokens
+
+    def _arrived(self) -> list[Chunk] | None:
+        """What was awaited has come: the chunks of it; None for a status.
+
+        Raises:
+            ProviderError: it was a failure.
+        """
+        course, state = self._course, self._state
+        self.status = course.status
+        if state == "headers":
+            if course.failure is not None and course.end <= course.headers:
+                raise course.failure()
+            self._state = "first" if self._streaming else "whole"
+            return None
+        if state == "first" and course.tokens:
+            self._state = "rest"
+            return [Chunk(self._text)]
+        if course.failure is not None:
+            raise course.failure()
+        # The text of a stream has all come with the first token: what matters is when.
+        text, tokens = None if state == "rest" else self._text, course.tokens
+        self._state = "over"
+        return [Chunk(text, finish_reason="stop", usage=Usage(self._prompt, tokens, self._prompt + tokens))]
+
+
+def _limit(seconds: float | None) -> float:
+    return inf if seconds is None else seconds

@@ -1,0 +1,89 @@
+"""What happened, counted over time. Knows buckets of virtual time, and what of a request's end and of an attempt is counted.
+
+A request counts where it came, with all that became of it; who was asked counts where it was asked. Refuses to know what is shown of it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from providers.types import Attempt
+from router.events import CircuitChanged, Event, RequestEnded
+
+SUCCESS = "success"
+
+
+def _numbers() -> array[float]:
+    return array("d")
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A span of virtual time. Latencies are seconds, and only of requests that were answered."""
+
+    requests: int = 0
+    attempts: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+    answered: Counter[str] = field(default_factory=Counter)  # by deployment
+    asked: Counter[str] = field(default_factory=Counter)  # attempts by deployment
+    errors: Counter[str] = field(default_factory=Counter)  # requests that failed, by class
+    first: array[float] = field(default_factory=_numbers)
+    total: array[float] = field(default_factory=_numbers)
+
+
+class Series:
+    """The counts of one simulation. `hear` is a hook of the routers; `ended` is told of every request after its end."""
+
+    def __init__(self, seconds: float, width: float, deployments: Sequence[str]) -> None:
+        self.width = width
+        self.buckets = [Bucket() for _ in range(max(-int(-seconds // width), 1))]
+        self.failed: dict[str, Counter[str]] = {name: Counter() for name in deployments}
+        self.usd: dict[str, float] = dict.fromkeys(deployments, 0.0)
+        self.wasted = 0.0  # dollars of attempts that failed
+        self.opened: Counter[str] = Counter()  # circuits
+        self._last: RequestEnded | None = None
+
+    def hear(self, event: Event) -> None:
+        """What a router tells."""
+        if isinstance(event, RequestEnded):
+            self._last = event
+        elif isinstance(event, CircuitChanged) and event.state == "open":
+            self.opened[event.deployment] += 1
+
+    def ended(self, began: float, first: float | None) -> None:
+        """The request whose end was told last came at *began*, and its first token *first* seconds later."""
+        event = self._last
+        assert event is not None  # noqa: S101  # its end is told before it is over
+        bucket = self._bucket(began)
+        bucket.requests += 1
+        bucket.attempts += len(event.attempts)
+        for attempt in event.attempts:
+            self._attempt(attempt, began)
+        if event.cost.usd is None:
+            bucket.unpriced += 1
+        else:
+            bucket.usd += event.cost.usd
+        if event.outcome != SUCCESS:
+            bucket.errors[event.outcome] += 1
+            return
+        bucket.answered[event.deployment or ""] += 1
+        bucket.total.append(event.duration)
+        if first is not None:
+            bucket.first.append(first)
+
+    def _attempt(self, attempt: Attempt, began: float) -> None:
+        name, usd = attempt.deployment, attempt.cost.usd
+        self._bucket(began + attempt.started).asked[name] += 1
+        if usd:
+            self.usd[name] += usd
+        if attempt.outcome != SUCCESS:
+            self.failed[name][attempt.outcome] += 1
+            self.wasted += usd or 0.0
+
+    def _bucket(self, at: float) -> Bucket:
+        """The bucket of a time; what begins after the last request came (a retry) counts in the last one."""
+        return self.buckets[min(int(at / self.width), len(self.buckets) - 1)]
