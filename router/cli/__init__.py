@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from router.cli import chat, check, demo, drill, emulate, models, plan, schema
+from router.cli import chat, check, demo, drill, emulate, models, plan, replay, schema
 from router.cli.base import guarded
 
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
     demo.demo, chat.chat, plan.plan, check.check, drill.drill, models.models, schema.schema, emulate.emulate,
+    replay.replay,
 )  # fmt: skip
 _EPILOG = """\b
 Exit codes:
