@@ -91,7 +91,19 @@ def test_the_command_helps():
     """And names what it can do."""
     text = run("--help")
 
-    for command in ("chat", "check", "demo", "drift", "drill", "emulate", "models", "plan", "schema", "simulate"):
+    for command in (
+        "chat",
+        "check",
+        "demo",
+        "drift",
+        "drill",
+        "emulate",
+        "models",
+        "plan",
+        "replay",
+        "schema",
+        "simulate",
+    ):
         assert command in text
 
 

@@ -123,16 +123,16 @@ class SimulatedRouter(Router):
         self._world, self._hear = world, hear
         self._asked = {id(one.request): one for one in asked}
         self._repeats, self._texts = repeats, 0
-        self._loop = asyncio.get_running_loop()
+        self._virtual = asyncio.get_running_loop()
         translate = Remembered(self._setting.translate, tuple(asked))
-        self._setting = replace(self._setting, translate=translate, now=self._loop.time)
+        self._setting = replace(self._setting, translate=translate, now=self._virtual.time)
 
     def exchange(
         self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
     ) -> Exchange:
         asked, name = self._asked[id(request)], target.name
         course, accounts = self._world.asked(
-            name, self._loop.time(), asked.prompt, asked.answer, streaming=call.streaming
+            name, self._virtual.time(), asked.prompt, asked.answer, streaming=call.streaming
         )
         if not self._repeats:
             self._texts += 1
@@ -144,7 +144,7 @@ class SimulatedRouter(Router):
             prompt=asked.prompt,
             text=f"{self._texts} ",
             streaming=call.streaming,
-            loop=self._loop,
+            loop=self._virtual,
         )
         return made  # type: ignore[no-any-return]  # see above
 
