@@ -123,8 +123,9 @@ class Attempt:
     """One HTTP exchange and how it ended.
 
     *outcome* is `success` or the name of the failure's class; *started* (after the request came in) and *duration* are
-    seconds; *status* the HTTP status, None where no answer came; *why* the failure in one line; *delay* the seconds waited before it; *credential* the label
-    of the key used, never the key.
+    seconds; *status* the HTTP status, None where no answer came; *why* the failure in one line; *chosen* why this deployment
+    was asked, and who was passed over for it; *delay* the seconds waited before it; *credential* the label of the key used,
+    never the key.
     """
 
     deployment: str
@@ -139,6 +140,7 @@ class Attempt:
     usage: Usage | None = None
     request_id: str | None = None
     credential: str | None = None
+    chosen: str = ""
     error: Exception | None = field(default=None, repr=False, compare=False)
 
 

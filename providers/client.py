@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import cast
 
 from providers import chat_completions, tasks
@@ -57,6 +58,39 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
         Untranslatable: there is no way to say it there.
     """
     return PROTOCOLS[endpoint.protocol].encode(request, endpoint, streaming=streaming, key=key)
+
+
+class _Until:
+    """As `asyncio.timeout_at`, but what has arrived when the time is over comes first.
+
+    Code that blocks the loop makes every timer late, and then they fire all together: an answer that lies there readable
+    is read before anybody gives it up.
+    """
+
+    __slots__ = ("_at", "_loop", "_scope", "_timer")
+
+    def __init__(self, at: float | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._at, self._loop, self._scope = at, loop, asyncio.timeout(None)
+        self._timer: asyncio.Handle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        if self._at is not None:
+            self._timer = self._loop.call_at(self._at, self._over)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._scope.__aexit__(kind, error, trace)
+
+    def _over(self) -> None:
+        """The time is over. What was read in this turn of the loop is handed on in the next; then it is too late."""
+        self._timer = self._loop.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        self._scope.reschedule(self._loop.time())
 
 
 class Exchange:
@@ -263,7 +297,7 @@ class Exchange:
         ends = self._by(self._total)
         at = _earliest(headers_by, first_by, ends)
         try:
-            async with asyncio.timeout_at(at):
+            async with _Until(at, self._loop):
                 response = await self._transport.send(http, secrets=self._secrets, connect=limits.connect)
         except TimeoutError:
             phase: e.Phase = "answer" if at == ends else "headers" if at == headers_by else "first_token"

@@ -150,6 +150,10 @@ class _Pool(aiohttp.BaseConnector):
         self._factory: partial[_Protocol] = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # is one
         self._used: WeakSet[object] = WeakSet()
 
+    def abandon(self) -> None:
+        """Never close anything, not even when this is collected."""
+        self._closed = True
+
     async def connect(
         self,
         req: aiohttp.ClientRequest,
@@ -217,6 +221,9 @@ class _OwnPool(_Pool):
         return cast("ResponseHandler", protocol)
 
 
+_ABANDONED: list[object] = []  # kept as long as the process: see `Transport.abandon`
+
+
 class Transport:
     """Connections to one provider. Must be closed; made on first use, in the event loop that uses it.
 
@@ -257,6 +264,18 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def abandon(self) -> None:
+        """Forget every connection without touching it: after a fork they are the other process's, and so is their loop.
+
+        Closing one here would take it out of the selector that both processes share, and out of use over there.
+        """
+        if self._session is not None and isinstance(self._session.connector, _Pool):
+            self._session.connector.abandon()
+            _ABANDONED.append((self._session, self._session.connector))
+            self._session.detach()
+        self._session = self._loop = None
+        self._drains = set()
 
     async def send(self, http: HttpRequest, *, secrets: Mapping[str, str], connect: float | None = None) -> Response:
         """Send *http* and return when the headers have come. *secrets*: what its hidden headers really hold.

@@ -13,9 +13,12 @@ runs out: a probe that never reports cannot wedge the circuit. One success close
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Any, Literal, Self
+
+from router.snapshot import differing, rebuilt
 
 WINDOW = 60.0  # seconds of outcomes that the failure rate looks at
 LEAST = 5  # outcomes below which a rate says nothing
@@ -136,6 +139,18 @@ class Circuit:
         self._become("open", now)
         self.until = max(self.until, now + seconds)
         return before != "open"
+
+    def snapshot(self) -> dict[str, Any]:
+        """What decides whether a call may go out, ready for JSON.
+
+        The outcomes of the last minute only decide what the next one does to the circuit, and are left out.
+        """
+        return differing(self, without=("outcomes",))
+
+    @classmethod
+    def restored(cls, said: Mapping[str, Any]) -> Self:
+        """The circuit that a `snapshot` was taken of."""
+        return rebuilt(cls, said)
 
     def _is_leased(self, now: float) -> bool:
         return self.lease is not None and now < self.lease

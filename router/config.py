@@ -288,6 +288,8 @@ class Config:
 
     *models*: every model of the catalog and the file as a route. *deployments*: every one, by `provider/model`, with
     priority and weight 1. *alone*: the same as routes of one. *sampling*: what a model's makers advise, by mode.
+    *written*: the file itself, filled from the environment and without keys, to be kept with records of decisions; None
+    where there was none.
     """
 
     file: str | None
@@ -300,6 +302,7 @@ class Config:
     gateway: Gateway = field(default_factory=Gateway)
     sampling: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    written: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def route(self, name: str) -> Route | None:
         """What *name* stands for: a route, else a model, else one deployment; None if nothing."""

@@ -11,11 +11,12 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Limits
+from providers.errors import RateLimited
 from providers.retry_after import nothing_left
 from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
 from router.errors import NoPlace
-from router.events import AttemptEnded, CircuitChanged, Event, KeySetAside
+from router.events import AttemptEnded, CircuitChanged, CoolingDown, Event, KeySetAside, Waiting
 
 if TYPE_CHECKING:
     from providers.client import Exchange
@@ -59,6 +60,7 @@ class Delivery:
         self._shell, self._run, self._step = shell, run, step
         self._candidate = candidate = run.candidate(step)
         self.call = call or run.call(candidate)
+        self._chosen = run.chosen(step)
         self._began = self._opened = run.elapsed  # the exchange may be opened later: a place was waited for
         self._ticket = shell.health.began(
             candidate.target,
@@ -148,6 +150,9 @@ class Delivery:
         waiter = slots.join(wake) if expected + slots.held < self._left else None  # the call takes its time too
         if waiter is None:
             raise self._no_place(max(expected, 1.0))
+        self._waits(
+            None, "as many calls are under way as the limit of concurrency, or what refusals have taught, allows"
+        )
         try:
             async with asyncio.timeout(self._left):
                 await turn
@@ -168,11 +173,16 @@ class Delivery:
         if wait >= self._left:
             account.give_back(place)
             raise self._no_place(wait)
+        self._waits(wait, "the requests or tokens per minute of its account are used up")
         try:
             await asyncio.sleep(wait)
         except BaseException:
             account.give_back(place)
             raise
+
+    def _waits(self, seconds: float | None, why: str) -> None:
+        run = self._run
+        self._shell.emit(Waiting(run.key, run.plan.route, self._candidate.deployment, seconds, why))
 
     def _no_place(self, wait: float) -> NoPlace:
         message = "the account's limits leave no place within the time of this attempt"
@@ -247,6 +257,8 @@ class Delivery:
             self._shell.emit(KeySetAside(self._ticket.provider, self._ticket.key.label, str(error)))
         if self._sent is not None:
             self._tell(health.failed(self._ticket, error, now), str(error))
+            if isinstance(error, RateLimited) or error.retry_after is not None:
+                self._tell_rest(health.resting(self._ticket, now), error)
         if self._status == 200 and error.billed is False:
             self._run.task_ended(self._candidate.deployment)
         usage = self._usage() if self.said_something or self._folder.usage is not None else None
@@ -262,6 +274,11 @@ class Delivery:
     def _tell(self, state: State | None, why: str) -> None:
         if state is not None:
             self._shell.emit(CircuitChanged(self._candidate.deployment, state, why))
+
+    def _tell_rest(self, seconds: float, error: ProviderError) -> None:
+        if seconds > 0:
+            label = self._ticket.key.label if self._ticket.key is not None else None
+            self._shell.emit(CoolingDown(self._candidate.deployment, label, seconds, str(error)))
 
     def close(self) -> None:
         """Give back what the attempt holds. A stream that is left early is recorded as canceled."""
@@ -297,6 +314,7 @@ class Delivery:
             usage=usage,
             request_id=self._request_id,
             credential=self._ticket.key.label if self._ticket.key is not None else None,
+            chosen=self._chosen,
             error=error,
         )
         self._run.attempts.append(attempt)

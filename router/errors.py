@@ -91,6 +91,9 @@ __all__ = [
 ]
 
 
+LISTED = 20  # deployments that were not asked which an error names
+
+
 class UnknownModel(InvalidRequest):
     """`model` names neither a route, nor a catalog model, nor a deployment."""
 
@@ -130,25 +133,29 @@ def _lines(attempts: Sequence[Attempt]) -> str:
 
 
 class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
-    """Every deployment that could be asked has failed. `exceptions` are the failures, `attempts` the exchanges."""
+    """Every deployment that could be asked has failed. `exceptions` are the failures, `attempts` the exchanges.
+
+    *why* is what ended it; *others* a line for each deployment of the route that was not asked.
+    """
 
     attempts: tuple[Attempt, ...]
 
-    def __new__(cls, attempts: Sequence[Attempt], *, why: str = "") -> Self:
+    def __new__(cls, attempts: Sequence[Attempt], *, why: str = "", others: Sequence[str] = ()) -> Self:
         failures = [attempt.error for attempt in attempts if attempt.error is not None]
         count = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
         text = f"{count}, no answer{f' ({why})' if why else ''}:\n{_lines(attempts)}"
+        text = "\n".join([text, *(f"  {other}" for other in others)])
         self = super().__new__(cls, text, failures)
         self.attempts = tuple(attempts)
         return self
 
-    def __init__(self, attempts: Sequence[Attempt], *, why: str = "") -> None:
-        self.why = why
+    def __init__(self, attempts: Sequence[Attempt], *, why: str = "", others: Sequence[str] = ()) -> None:
+        self.why, self.others = why, tuple(others)
 
     def derive(self, excs: Sequence[Any]) -> DeploymentsExhausted:  # type: ignore[override]  # never another group
         """The group that holds some of the failures: what `except*` and `split` make."""
         kept = [attempt for attempt in self.attempts if attempt.error in excs]
-        return DeploymentsExhausted(kept, why=self.why)
+        return DeploymentsExhausted(kept, why=self.why, others=self.others)
 
     @property
     def retry_after(self) -> float | None:
@@ -209,11 +216,26 @@ def everybody_rests(plan: Plan) -> DeploymentsExhausted | None:
     return group
 
 
-class DeadlineExceeded(RouterError):
-    """The deadline of the request passed. `attempts` is what was tried; `partial` what a stream had delivered."""
+def not_asked(plan: Plan, attempts: Sequence[Attempt]) -> tuple[str, ...]:
+    """A line for each deployment of the route that was not asked. Looks at none that the plan has not looked at."""
+    asked = {attempt.deployment for attempt in attempts}
+    known = dict.fromkeys((one.deployment for one in plan.seen), "was not asked any more")
+    known |= {out.deployment: f"was passed over: {out.why}" for out in plan.passed}
+    names = [name for name in plan.names if name not in asked]
+    lines = [f"{name} {known.get(name, 'was never come to')}" for name in names[:LISTED]]
+    return (*lines, *([f"and {len(names) - LISTED} more that were not asked"] if len(names) > LISTED else ()))
 
-    def __init__(self, deadline: float, attempts: Sequence[Attempt], partial: Completion | None = None) -> None:
-        self.deadline, self.attempts, self.partial = deadline, tuple(attempts), partial
+
+class DeadlineExceeded(RouterError):
+    """The deadline of the request passed. `attempts` is what was tried; `partial` what a stream had delivered.
+
+    *why* says where it was met: before the first attempt, or after the last.
+    """
+
+    def __init__(
+        self, deadline: float, attempts: Sequence[Attempt], partial: Completion | None = None, *, why: str = ""
+    ) -> None:
+        self.deadline, self.attempts, self.partial, self.why = deadline, tuple(attempts), partial, why
         text = f"no answer within the deadline of {deadline:g} s"
         super().__init__(f"{text}:\n{_lines(attempts)}" if attempts else text)
 

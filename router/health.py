@@ -6,10 +6,10 @@ argument) and to decide whom to ask (`router.plan`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
 from router.affinity import Memory
@@ -276,10 +276,24 @@ class Health:
             return False
         return self._pools[ticket.provider].failed(ticket.key.label, error, now)
 
+    def resting(self, ticket: Ticket, now: float) -> float:
+        """Seconds that the key which *ticket* went out with is left alone; without a key, its deployment."""
+        if ticket.key is None:
+            return max(self._cooling.get(ticket.deployment, 0.0) - now, 0.0)
+        rest = self._pools[ticket.provider].rests.get(ticket.key.label)
+        return max(rest.until - now, 0.0) if rest is not None else 0.0
+
     def canceled(self, ticket: Ticket) -> None:
         """The caller did not want it any more: that says nothing of the deployment."""
         self._ended(ticket)
         self._circuits[ticket.deployment].neutral(ticket.began, probe=ticket.probe)
+
+    def forget_load(self) -> None:
+        """Nothing is under way any more, whatever had begun: it was another process's."""
+        self._load.clear()
+        self._slots.clear()
+        for pace in self._paces.values():
+            pace.forget_calls()
 
     def first_token(self, name: str, seconds: float) -> None:
         """It took *seconds* until the deployment *name* said something."""
@@ -327,6 +341,65 @@ class Health:
     def last_error(self, name: str) -> ProviderError | None:
         """How the deployment *name* failed last."""
         return self._last.get(name)
+
+    # -- as a value
+
+    def snapshot(self, deployments: Iterable[Deployment], now: float) -> dict[str, Any]:
+        """What is known of *deployments*, their keys and accounts, ready for JSON; what is as at first is left out.
+
+        Whoever restores it gets the same answers. Not in it: a key, the last failure (it only words a reason), which
+        conversation was where, what routes have spent, and what decides nothing before the next outcome.
+        """
+        said: dict[str, dict[str, Any]] = {}
+        for deployment in deployments:
+            for what, name, known in self._known_of(deployment, now):
+                if known:
+                    said.setdefault(what, {})[name] = known
+        return said
+
+    def _known_of(self, deployment: Deployment, now: float) -> Iterator[tuple[str, str, Any]]:
+        name, provider = deployment.name, deployment.provider.name
+        if (circuit := self._circuits.get(name)) is not None:
+            yield "circuits", name, circuit.snapshot()
+        if (until := self._cooling.get(name, 0.0)) > now:
+            yield "cooling", name, until
+        if (left := self._retries.get(name, RETRIES)) != RETRIES:
+            yield "retries", name, [left]  # in a list, because 0 is something too
+        yield "load", name, self._load.get(name)
+        yield "latency", name, self._latency.get(name)
+        if (pace := self._paces.get(name)) is not None:
+            yield "paces", name, pace.snapshot()
+        for known in (name, provider):
+            if (slots := self._slots.get(known)) is not None:
+                yield "slots", known, slots.snapshot()
+        yield "facts", name, [fact.lesson for fact in self._facts.get(name, ())]
+        if (pool := self._pools.get(provider)) is not None:
+            yield "pools", provider, pool.snapshot()
+        if (account := self._accounts.get(provider)) is not None:
+            yield "accounts", provider, account.snapshot(now)
+
+    @classmethod
+    def restored(cls, said: Mapping[str, Any], deployments: Iterable[Deployment]) -> Self:
+        """The health that a `snapshot` was taken of, as far as it is about *deployments*; of all else nothing is known."""
+        health, known = cls(), {deployment.name: deployment for deployment in deployments}
+        providers = {deployment.provider.name: deployment.provider for deployment in known.values()}
+        health._circuits.update((name, Circuit.restored(one)) for name, one in said.get("circuits", {}).items())
+        health._retries.update((name, left) for name, (left,) in said.get("retries", {}).items())
+        for what in ("cooling", "load", "latency"):
+            getattr(health, f"_{what}").update(said.get(what, {}))
+        for name, lessons in said.get("facts", {}).items():
+            for lesson in lessons if name in known else ():
+                health.learned(Fact.of(name, lesson), health.endpoint(known[name]))
+        health._paces.update((name, Pace.restored(one)) for name, one in said.get("paces", {}).items())
+        health._slots.update((name, Slots.restored(one)) for name, one in said.get("slots", {}).items())
+        for name, one in said.get("pools", {}).items():
+            if name in providers:
+                health._pool(providers[name]).restore(one)
+        for name, one in said.get("accounts", {}).items():
+            account = health.account(providers[name]) if name in providers else None
+            if account is not None:
+                account.restore(one)
+        return health
 
     def _pool(self, provider: Provider) -> KeyPool:
         pool = self._pools.get(provider.name)

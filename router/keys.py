@@ -7,10 +7,12 @@ for a while is only spared: others go first, and it is taken where there are non
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from providers.errors import CredentialFailed, OutOfCredit, ProviderError, RateLimited
+from router.snapshot import differing, rebuilt
 
 if TYPE_CHECKING:
     from router.config import Key
@@ -112,6 +114,22 @@ class KeyPool:
         rest = self.rests.get(label) if label is not None else None
         if label is not None and rest is not None and (began >= rest.until or began == rest.probed):
             del self.rests[label]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Whose turn it is, and which keys rest, by their labels; ready for JSON, and without a key."""
+        rests = {label: differing(rest) for label, rest in self.rests.items()}
+        said = {"turn": self.turn} | ({"rests": rests} if rests else {})
+        spared = [[label, until, at] for label, (until, at) in self.spared.items()]  # a list: the label may be None
+        return said | ({"spared": spared} if spared else {})
+
+    def restore(self, said: Mapping[str, Any]) -> None:
+        """Be as a `snapshot` says; rests of keys that are not here are nobody's."""
+        labels = {key.label for key in self.keys}
+        self.turn = said["turn"] % max(len(self.keys), 1)
+        self.spared = {
+            label: (until, at) for label, until, at in said.get("spared", ()) if label is None or label in labels
+        }
+        self.rests = {label: rebuilt(Rest, one) for label, one in said.get("rests", {}).items() if label in labels}
 
     def why_dead(self, now: float) -> str:
         """A sentence about keys that are all dead."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from providers.assemble import dig
 from providers.dialect import Dialect, Endpoint, Path, Scalar, Word
@@ -44,6 +44,17 @@ class Fact:
     allowed: tuple[str, ...]
     said: str
     fix: str
+
+    @property
+    def lesson(self) -> list[Any]:
+        """What it teaches, without what was said: field, word and values, ready for JSON."""
+        return [self.param, self.wire, [*self.allowed]]
+
+    @classmethod
+    def of(cls, deployment: str, lesson: list[Any]) -> Self:
+        """The fact whose `lesson` this is."""
+        param, wire, allowed = lesson
+        return cls(deployment, param, wire, tuple(allowed), said="", fix="")
 
 
 def learn(error: ProviderError, call: Call) -> Fact | None:

@@ -7,7 +7,9 @@ wanted any more is given back. Time is an argument; sleeping until one's place i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 MINUTE = 60.0
 
@@ -27,6 +29,8 @@ class Account:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     places: deque[Place] = field(default_factory=deque)
+    free_at: float = 0.0
+    """Before this nobody goes out, whatever the places say: all that a snapshot keeps of them."""
 
     def wait(self, now: float, tokens: int = 0) -> float:
         """Seconds that a request of *tokens* would have to wait."""
@@ -47,12 +51,24 @@ class Account:
                 del self.places[index]
                 return
 
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """When the next request may go out, if it has to wait; ready for JSON."""
+        self._forget(now)
+        free_at = self._earliest(now, 0)
+        return {"free_at": free_at} if free_at > now else {}
+
+    def restore(self, said: Mapping[str, Any]) -> None:
+        """Be as a `snapshot` says."""
+        self.places.clear()
+        self.free_at = said.get("free_at", 0.0)
+
     def _forget(self, now: float) -> None:
         while self.places and self.places[0].at <= now - MINUTE:
             self.places.popleft()
 
     def _earliest(self, now: float, tokens: int) -> float:
         # In order: never before a place that somebody has taken already.
+        now = max(now, self.free_at)
         at = max(now, self.places[-1].at) if self.places else now
         if self.requests_per_minute is not None and len(self.places) >= self.requests_per_minute:
             at = max(at, self.places[-self.requests_per_minute].at + MINUTE)

@@ -51,6 +51,7 @@ from router.rows import (
     RoutesFile,
 )
 from router.validate import check
+from router.written import without_secrets
 
 __all__ = ["Loaded", "examine", "load"]
 
@@ -147,6 +148,7 @@ class _Compiler:
             gateway=_gateway(self._rows.gateway),
             sampling=self._facts.sampling,
             warnings=tuple(warnings(self._rows, document)),
+            written=without_secrets(document.value),
         )
 
     def _deployment(self, name: str) -> Deployment:

@@ -14,8 +14,11 @@ it has been so for an hour. Otherwise slowness would be normal after a few minut
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
+
+from router.snapshot import differing, rebuilt
 
 RECENT = 10  # samples that count as lately; with fewer nobody is called slow
 KNOWN = 3  # samples from which a peer can be compared with
@@ -85,6 +88,16 @@ class Series:
         else:
             lately = self.lately or 0.0
         return lately if lately > bound else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """What decides whether it is slow now, ready for JSON; the minutes that teach what is usual are left out."""
+        said = differing(self, without=("waiting", "_minute", "_minutes", "_closes", "_odd"))
+        return said | ({"waiting": [*self.waiting.values()][:RECENT]} if self.waiting else {})
+
+    @classmethod
+    def restored(cls, said: Mapping[str, Any]) -> Self:
+        """The series that a `snapshot` was taken of; calls under way have only their times."""
+        return rebuilt(cls, {**said, "waiting": dict(enumerate(said.get("waiting", ())))})
 
     def _overdue(self, now: float, bound: float) -> int:
         """How many of the calls under way have taken longer, RECENT at most."""
@@ -165,6 +178,23 @@ class Pace:
         self.speaking.pop(call, None)
         self.first.waiting.pop(call, None)
         self.whole.waiting.pop(call, None)
+
+    def forget_calls(self) -> None:
+        """Nothing is under way any more."""
+        for calls in (self.first.waiting, self.whole.waiting, self.speaking):
+            calls.clear()
+
+    def snapshot(self) -> dict[str, Any]:
+        """What decides how quick it is taken to be, ready for JSON."""
+        series = {"first": self.first.snapshot(), "whole": self.whole.snapshot()}
+        kept = {name: one for name, one in series.items() if one}
+        return differing(self, without=("first", "whole", "speaking")) | kept
+
+    @classmethod
+    def restored(cls, said: Mapping[str, Any]) -> Self:
+        """The pace that a `snapshot` was taken of."""
+        series = {name: Series.restored(said.get(name, {})) for name in ("first", "whole")}
+        return rebuilt(cls, {**said, **series})
 
     def seconds(self, tokens: int, *, streaming: bool, now: float) -> float | None:
         """How long an answer of *tokens* takes, as far as is known; None where nothing is, or nothing new."""

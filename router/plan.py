@@ -9,7 +9,7 @@ stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -133,9 +133,17 @@ class Plan:
     """The candidates of one request in order, and the deployments that are out. Worked out as it is read."""
 
     def __init__(
-        self, request: Request, route: Route, terms: Terms, setting: Setting, source: Iterator[Candidate | Excluded]
+        self,
+        request: Request,
+        route: Route,
+        terms: Terms,
+        setting: Setting,
+        source: Iterator[Candidate | Excluded],
+        *,
+        passed: Sequence[Excluded] = (),
     ) -> None:
         self.request, self._route, self._terms, self._setting, self._source = request, route, terms, setting, source
+        self._passed = passed
         self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
@@ -158,6 +166,24 @@ class Plan:
     def excluded(self) -> tuple[Excluded, ...]:
         self._work_out(None)
         return tuple(self._excluded)
+
+    @property
+    def seen(self) -> Sequence[Candidate]:
+        """The candidates as far as they have been worked out; looks at none that has not been looked at."""
+        return self._candidates
+
+    @property
+    def passed(self) -> Sequence[Excluded]:
+        """The deployments that were passed over so far: out, or put off behind all others, each with its why.
+
+        Only ever longer; who is put off may still become a candidate.
+        """
+        return self._passed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every deployment of the route, in the order of the file."""
+        return tuple(deployment.name for deployment in self._route.deployments)
 
     def candidate(self, place: int) -> Candidate | None:
         """The candidate at *place*; None when there are not so many. Works out no more than that."""
@@ -256,16 +282,25 @@ class Setting:
 
 
 def make_plan(
-    request: Request, route: Route, setting: Setting, *, rng: Random, streaming: bool = False, key: str = "plan"
+    request: Request,
+    route: Route,
+    setting: Setting,
+    *,
+    rng: Random,
+    streaming: bool = False,
+    key: str = "plan",
+    tokens: int | None = None,
 ) -> Plan:
     """The plan for *request* on *route*. *rng* decides where the route leaves it to chance; *key* names the request.
+
+    *tokens*: of the prompt, where somebody has counted them before.
 
     Raises:
         InvalidRequest: the request asks for more than the route allows, or names somebody who is not in it.
     """
     agreed = terms(route, request)
-    walk = _Walk(request, route, agreed, setting, rng=rng, streaming=streaming, key=key)
-    return Plan(request, route, agreed, setting, walk.steps())
+    walk = _Walk(request, route, agreed, setting, rng=rng, streaming=streaming, key=key, tokens=tokens)
+    return Plan(request, route, agreed, setting, walk.steps(), passed=walk.passed)
 
 
 @dataclass(slots=True)
@@ -287,12 +322,22 @@ class _Walk:
     """The way through a route's tiers for one request."""
 
     def __init__(
-        self, request: Request, route: Route, terms: Terms, setting: Setting, *, rng: Random, streaming: bool, key: str
+        self,
+        request: Request,
+        route: Route,
+        terms: Terms,
+        setting: Setting,
+        *,
+        rng: Random,
+        streaming: bool,
+        key: str,
+        tokens: int | None,
     ) -> None:
         self._request, self._route, self._terms, self._setting = request, route, terms, setting
         self._rng, self._streaming, self._key = rng, streaming, key
         self._fidelity = settled(route.fidelity, request)
-        self._tokens = estimate.prompt_tokens(request, setting.count)
+        self._tokens = estimate.prompt_tokens(request, setting.count) if tokens is None else tokens
+        self.passed: list[Excluded] = []
         self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
 
     def steps(self) -> Iterator[Candidate | Excluded]:
@@ -313,7 +358,8 @@ class _Walk:
             yield self._trickle(deployment, excluded) if late.nobody_else else excluded
         for deployment in self._route.deployments:
             if deployment.weight == 0:
-                yield Excluded(deployment.name, "its weight is 0: it is never asked")
+                self.passed.append(Excluded(deployment.name, "its weight is 0: it is never asked"))
+                yield self.passed[-1]
 
     def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
         """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
@@ -323,14 +369,17 @@ class _Walk:
             now = clock()
             found = self._consider(deployment, now)
             if isinstance(found, Excluded):
+                self.passed.append(found)
                 if found.retry_in is None:
                     yield found
                 else:
                     late.shut.append((deployment, found))
             elif found.wait:
                 late.resting.append(found)
+                self.passed.append(Excluded(found.deployment, f"it rests for {found.wait:.3g} s", (), found.wait))
             elif (why := standing.aside(deployment, now)) is not None:
                 late.full.append(replace(found, why=why))
+                self.passed.append(Excluded(found.deployment, why))
             else:
                 late.nobody = False
                 group, why = self._group(found, tier, now)
@@ -338,6 +387,8 @@ class _Walk:
                     found = replace(found, why=why)
                 if group:
                     behind[group - 1].append(found)
+                    if group >= 4:
+                        self.passed.append(Excluded(found.deployment, why))
                 else:
                     yield found
         for group_behind in behind:

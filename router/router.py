@@ -11,10 +11,12 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from providers.client import Exchange, Limits
 from providers.errors import ProviderError, nearest
@@ -28,11 +30,14 @@ from router.flow import Flow
 from router.health import Health
 from router.learning import learn
 from router.plan import Plan, Setting, make_plan
+from router.policy import Stop
 from router.run import Run
+from router.watch import Watch
 
 if TYPE_CHECKING:
     from providers.wire import Call
     from router.config import Config, Deployment, Provider, Route
+    from router.decisions import DecisionRecorder
     from router.policy import Try
 
 
@@ -47,7 +52,8 @@ def _new_key() -> str:
 class Router:
     """Sends one canonical request to whichever deployment of its route can serve it.
 
-    Open one with `Router.open` and close it, best by `async with`. It belongs to the event loop that first uses it.
+    Open one with `Router.open` and close it, best by `async with`. It belongs to the event loop that first uses it; after
+    a fork the child has it without connections, for a loop of its own.
     """
 
     def __init__(
@@ -59,15 +65,20 @@ class Router:
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
         transports: Callable[[Provider], Transport] = _over_sockets,
         new_key: Callable[[], str] = _new_key,
+        recorder: DecisionRecorder | None = None,
     ) -> None:
         self.config = config
+        self._is_chance = rng is None
         self._rng = rng or Random()  # jitter and weights, not secrets
         self.health = Health(self._rng, secret=os.urandom(16))
         self._setting = Setting(self.health, config.sampling, tokenizer, _clock)
         self._hooks = Hooks(hooks)
+        self._recorder = recorder
         self._make_transport, self._new_key = transports, new_key
         self._transports: dict[str, Transport] = {}
         self._closed = False
+        self._home: asyncio.AbstractEventLoop | None = None
+        _ROUTERS.add(self)
 
     @classmethod
     def open(
@@ -81,6 +92,7 @@ class Router:
         tokenizer: estimate.Tokenizer = estimate.text_tokens,
         transports: Callable[[Provider], Transport] = _over_sockets,
         new_key: Callable[[], str] = _new_key,
+        recorder: DecisionRecorder | None = None,
     ) -> Self:
         """A router for a routes file; without one, for the packaged catalog and the keys in the environment.
 
@@ -96,6 +108,7 @@ class Router:
             new_key: makes the key of one request: 32 hexadecimal digits that no other request ever had, anywhere, for
                 providers take two requests with one key for one. By default from the operating system; only a lab,
                 where everything has to come out the same again, needs another.
+            recorder: a `router.decisions.DecisionRecorder`: what every decision was made from, for `router replay`.
 
         Raises:
             ConfigError: with every problem of the file, each with its line.
@@ -103,7 +116,15 @@ class Router:
         from router.load import load  # YAML is read once; `import router` must stay cheap
 
         config = load(source, environ=os.environ if environ is None else environ, catalog=catalog)
-        return cls(config, hooks=hooks, rng=rng, tokenizer=tokenizer, transports=transports, new_key=new_key)
+        return cls(
+            config,
+            hooks=hooks,
+            rng=rng,
+            tokenizer=tokenizer,
+            transports=transports,
+            new_key=new_key,
+            recorder=recorder,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,6 +141,8 @@ class Router:
             name, transport = next(iter(self._transports.items()))
             await transport.close()
             self._transports.pop(name, None)
+        if self._recorder is not None:
+            self._recorder.close()
 
     # -- the public verbs
 
@@ -216,10 +239,43 @@ class Router:
             raise InvalidRequest(message, field="policy")
         return route.under(self.config.policies[request.policy])
 
+    def _here(self) -> asyncio.AbstractEventLoop:
+        """The running loop, to which this router belongs from now on.
+
+        Raises:
+            RuntimeError: it belongs to another one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._home is None:
+            self._home = loop
+        elif self._home is not loop:
+            ended = ", which has ended" if self._home.is_closed() else ""
+            message = f"this router belongs to another event loop{ended}: open one in each loop, and close it there"
+            raise RuntimeError(message)
+        return loop
+
+    def _forked(self) -> None:
+        """This is a child process: what is open belongs to the parent, and so do its loop and the calls under way."""
+        for transport in self._transports.values():
+            transport.abandon()
+        self._transports, self._home = {}, None
+        self.health.forget_load()
+        if self._is_chance:
+            self._rng.seed()  # or every child would wait the same jitter
+        if self._recorder is not None:
+            self._recorder.close()
+
     def _run(self, request: Request, *, streaming: bool) -> Run:
-        key, route = self._new_key(), self._route(request)
-        plan = make_plan(request, route, self._setting, rng=self._rng, streaming=streaming, key=key)
-        run = Run(plan, key=key, rng=self._rng, loop=asyncio.get_running_loop(), hedges=self.health.hedges)
+        key, route, rng = self._new_key(), self._route(request), self._rng
+        loop, setting, trace = self._here(), self._setting, None
+        if self._recorder is not None:
+            trace = self._recorder.trace(request, route, self.config, key=key, streaming=streaming,
+                                         health=self.health, rng=rng, clock=loop.time, count=setting.count)  # fmt: skip
+            setting, rng = replace(setting, now=trace.now), trace.rng
+        plan = make_plan(request, route, setting, rng=rng, streaming=streaming, key=key)
+        listening = trace is not None or self._hooks or log.isEnabledFor(logging.INFO)
+        watch = Watch(self.emit, trace) if listening else None
+        run = Run(plan, key=key, rng=rng, loop=loop, hedges=self.health.hedges, watch=watch)
         if (budget := self.health.budget(route)) is not None and (first := plan.candidate(0)) is not None:
             dollars = first.cost.usd or 0.0
             if not budget.reserve(run.now, dollars):
@@ -261,13 +317,18 @@ class Router:
     def _ended(self, run: Run, outcome: str, answer: Completion | None = None) -> None:
         if run.reserved:
             self._settle(run)
+        if run.watch is not None:
+            run.watch.ended(run, outcome, _why(run, outcome))
         if not self._hooks and outcome == "success" and len(run.attempts) == 1 and not log.isEnabledFor(logging.INFO):
             return  # nobody listens, and the log has nothing to say
         attempts = tuple(run.attempts)
         cost = answer.cost if answer is not None else estimate.sum_costs([attempt.cost for attempt in attempts])
         name = answer.deployment if answer is not None else None
         changes = answer.changes if answer is not None else ()
-        self.emit(RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost))
+        why, passed = _why(run, outcome), tuple(run.plan.passed)
+        self.emit(
+            RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost, why, passed)
+        )
 
     def _settle(self, run: Run) -> None:
         """What the request has cost, in place of what was set aside for it."""
@@ -286,6 +347,29 @@ class Router:
         log_event(event)
         if self._hooks:
             self._hooks.emit(event)
+
+
+_ROUTERS: WeakSet[Router] = WeakSet()
+
+
+def _after_fork() -> None:
+    for router in tuple(_ROUTERS):
+        router._forked()  # noqa: SLF001  # this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _why(run: Run, outcome: str) -> str:
+    """Why a request stopped where it did."""
+    if outcome == "success":
+        return "it was answered"
+    if outcome == "canceled":
+        return "the caller did not want it any more"
+    if isinstance(run.step, Stop):
+        return run.step.why
+    return "the stream broke after it had begun, and nothing mends it"
 
 
 def _clock() -> float:

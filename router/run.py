@@ -13,10 +13,10 @@ from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
 from providers.client import encode
-from providers.errors import ProviderError
+from providers.errors import ProviderError, one_line
 from providers.types import Attempt
 from providers.wire import Call
-from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, Resting, everybody_rests
+from router.errors import DeadlineExceeded, DeploymentsExhausted, NoDeployment, Resting, everybody_rests, not_asked
 from router.hedge import Hedges, may_hedge, second
 from router.plan import Candidate, Plan
 from router.policy import Stop, Try, callers_own, next_step
@@ -25,7 +25,10 @@ from router.race import Entrant, race
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from router.watch import Watch
+
 T = TypeVar("T", bound=Entrant)
+NAMED = 3  # deployments that were passed over which an attempt names, each with its why
 Attempting = Callable[["Run", Try], Awaitable[T]]
 """Makes the attempt that a step says."""
 
@@ -34,16 +37,24 @@ class Run:
     """A request under way. Times are seconds since it came in, by the event loop's clock."""
 
     def __init__(
-        self, plan: Plan, *, key: str, rng: Random, loop: asyncio.AbstractEventLoop, hedges: Hedges | None = None
+        self,
+        plan: Plan,
+        *,
+        key: str,
+        rng: Random,
+        loop: asyncio.AbstractEventLoop,
+        hedges: Hedges | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.plan, self.key = plan, key
         self._hedges = hedges
         self.attempts: list[Attempt] = []
         self.reserved = 0.0  # dollars of the route's budget
-        self._rng, self._loop = rng, loop
+        self._rng, self._loop, self.watch = rng, loop, watch
         self._began = loop.time()
         self._failed_tasks: dict[str, int] = {}
-        self.step: Try | Stop = next_step(plan, (), 0.0, rng)
+        self._named = 0  # of those who were passed over, how many an attempt has named
+        self.step: Try | Stop = self._decided(0.0)
 
     @property
     def now(self) -> float:
@@ -59,6 +70,18 @@ class Run:
         candidate = self.plan.candidate(step.place)
         assert candidate is not None  # noqa: S101  # a step names a candidate of its own plan
         return candidate
+
+    def chosen(self, step: Try) -> str:
+        """Why *step* asks whom it asks, and who was passed over since the attempt before. Asked once for each attempt."""
+        moved = self.candidate(step).why
+        why = f"{step.why}; {moved}" if moved else step.why
+        passed = self.plan.passed[self._named :]
+        if not passed:
+            return why
+        self._named += len(passed)
+        named = [f"{out.deployment} ({one_line(out.why)})" for out in passed[:NAMED]]
+        more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
+        return f"{why}; passed over: {', '.join(named)}{more}"
 
     def call(self, candidate: Candidate) -> Call:
         """The planned call; under a new name where the provider has said that the task of the old one has ended."""
@@ -164,8 +187,18 @@ class Run:
             self._still_may(self.step)
         return await attempt(self, self.step)
 
+    def _decided(self, elapsed: float) -> Try | Stop:
+        """The policy's answer *elapsed* seconds after the request came in; told to whoever listens."""
+        watch = self.watch
+        if watch is None:
+            return next_step(self.plan, self.attempts, elapsed, self._rng)
+        watch.looks(self, elapsed)
+        step = next_step(self.plan, self.attempts, elapsed, self._rng)
+        watch.decided(self, step)
+        return step
+
     def _advance(self) -> None:
-        self.step = next_step(self.plan, self.attempts, self.elapsed, self._rng)
+        self.step = self._decided(self.elapsed)
         if isinstance(self.step, Try):
             candidate = self.candidate(self.step)
             if any(attempt.deployment == candidate.deployment for attempt in self.attempts):
@@ -188,11 +221,13 @@ class Run:
         if stop.how == "nobody":
             return everybody_rests(self.plan) or NoDeployment(self.plan)
         if stop.how == "deadline":
-            return DeadlineExceeded(self.plan.policy.deadline, self.attempts)
+            return DeadlineExceeded(self.plan.policy.deadline, self.attempts, why=stop.why)
         own = callers_own(self.attempts)
         if own is not None:
             return own
-        return DeploymentsExhausted(self.attempts, why=stop.why) if self.attempts else error or NoDeployment(self.plan)
+        if not self.attempts:
+            return error or NoDeployment(self.plan)
+        return DeploymentsExhausted(self.attempts, why=stop.why, others=not_asked(self.plan, self.attempts))
 
 
 def _never(_: RetryCallState) -> bool:

@@ -11,10 +11,12 @@ his turn.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from providers.errors import ProviderError, RateLimited
+from router.snapshot import differing, rebuilt
 
 CUT = 0.7  # of the calls under way that may be so after a refusal (AWS's adaptive mode; reliability.md, 1.6)
 PAUSE = 1.0  # seconds in which refusals cut only once: those that come together were caused together
@@ -119,6 +121,19 @@ class Slots:
             return
         self._cut = now
         self.learned = max(CUT * min(self.limit, self.under_way), 1.0)
+
+    def snapshot(self) -> dict[str, Any]:
+        """How full it is, ready for JSON; of those who wait only whether there are any."""
+        said = differing(self, without=("_queue", "_cut", "held"))
+        return said | ({"waiting": True} if self._queue else {})
+
+    @classmethod
+    def restored(cls, said: Mapping[str, Any]) -> Self:
+        """Slots as full as those that a `snapshot` was taken of. Nobody is ever woken."""
+        slots = rebuilt(cls, said)
+        if said.get("waiting"):
+            slots.join(lambda: None)
+        return slots
 
     def _admit(self) -> None:
         while self._queue and self.under_way < self.limit:

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,7 +26,7 @@ from providers.errors import ProviderError, RouterError  # noqa: E402
 from providers.failures import _STATUSES, FAILURES, classify  # noqa: E402
 from providers.translate import LEVEL_BUDGETS  # noqa: E402
 from providers.types import EFFORTS, Change, Fidelity, Request, ResponseFormat  # noqa: E402
-from router import Router, catalog, errors  # noqa: E402
+from router import Router, catalog, errors, events  # noqa: E402
 from router.config import Deployment  # noqa: E402
 from router.documents import Document, read  # noqa: E402
 from router.environment import fill  # noqa: E402
@@ -453,6 +453,18 @@ def findings_table() -> str:
     return table(["Code", "Severity", "It means", "To mend it"], rows)
 
 
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+def events_table() -> str:
+    """Every event with its fields."""
+    rows = [
+        [code(kind.__name__), prose(kind.__doc__ or ""), ", ".join(code(field.name) for field in fields(kind))]
+        for kind in get_args(events.Event)
+    ]
+    return table(["Event", "What has happened", "Fields"], rows)
+
+
 # -- the house --------------------------------------------------------------------------------------------------------
 
 
@@ -525,6 +537,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "provider-errors": provider_errors,
     "failure-words": failure_words,
     "statuses": statuses,
+    "events": events_table,
     "findings": findings_table,
     "modules": modules,
     "scenarios": scenarios,

@@ -12,14 +12,14 @@ from typing import Any
 
 import click
 
-from router.cli import chat, check, demo, drift, drill, emulate, models, plan, schema, simulate
+from router.cli import chat, check, demo, drift, drill, emulate, models, plan, replay, schema, simulate
 from router.cli.base import guarded
 
 __all__ = ["cli", "main"]
 
 _COMMANDS = (
     demo.demo, chat.chat, plan.plan, check.check, drill.drill, simulate.simulate, models.models, schema.schema,
-    emulate.emulate, drift.drift,
+    emulate.emulate, drift.drift, replay.replay,
 )  # fmt: skip
 _EPILOG = """\b
 Exit codes:

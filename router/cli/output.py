@@ -101,6 +101,7 @@ def attempt_facts(attempt: Attempt) -> dict[str, Any]:
         "duration": round(attempt.duration, 6),
         "cost": cost_facts(attempt.cost),
         "why": attempt.why,
+        "chosen": attempt.chosen,
     }
 
 

@@ -122,7 +122,7 @@ def test_a_broken_pipe_is_silent(command):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "chat", "plan", "check", "drill", "models", "schema", "emulate", "drift"]
+    "command", ["", "demo", "chat", "plan", "check", "drill", "models", "schema", "emulate", "drift", "replay"]
 )
 def test_every_command_helps(command):
     """With what it is for, its exit codes or its examples, within 100 columns."""
@@ -138,7 +138,7 @@ def test_the_commands_of_this_version():
     """No more than there are."""
     listed = [line.split()[0] for line in run("--help").out.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
 
-    known = ["demo", "chat", "plan", "check", "drill", "simulate", "models", "schema", "emulate", "drift"]
+    known = ["demo", "chat", "plan", "check", "drill", "simulate", "models", "schema", "emulate", "drift", "replay"]
     assert known == listed
 
 

@@ -101,7 +101,7 @@ SCENES: dict[str, tuple[tuple[str, ...], list[Fault], dict[str, Any]]] = {
 @pytest.mark.parametrize("more", [0, 1, 2], ids=["once", "twice", "three times"])
 @WAYS
 @pytest.mark.parametrize("scene", SCENES)
-async def test_cancelled_at_every_await(scene, streaming, more):
+async def test_h1_cancelled_at_every_await(scene, streaming, more):
     """At the first step, at the second, and so on, until the request is through before it is cancelled."""
     names, faults, policy = SCENES[scene]
     reached = 0
@@ -167,7 +167,7 @@ async def test_cancelled_while_it_hangs(hang, streaming):
 
 
 @WAYS
-async def test_the_callers_own_timeout_is_his(streaming):
+async def test_h4_the_callers_own_timeout_is_his(streaming):
     """`asyncio.timeout` around a call raises his TimeoutError; our record says canceled."""
     async with stage("mixlayer", "aiml") as on:
         on.first.fail(Fault.silence())
@@ -179,7 +179,7 @@ async def test_the_callers_own_timeout_is_his(streaming):
         recorded_once(on)
 
 
-async def test_cancelled_in_the_wait_before_a_retry():
+async def test_h3_cancelled_in_the_wait_before_a_retry():
     """At once: nobody waits a backoff out."""
     async with stage("mixlayer", policy={"attempts_per_deployment": 2}) as on:
         on.first.fail(Fault.rate_limited(5))
@@ -196,7 +196,7 @@ async def test_cancelled_in_the_wait_before_a_retry():
         assert [1] == on.counts
 
 
-async def test_cancelled_while_a_task_is_polled():
+async def test_h3_cancelled_while_a_task_is_polled():
     """Between polls, too."""
     async with stage(
         "runware",
@@ -338,7 +338,7 @@ async def test_two_tasks_cannot_share_a_stream():
 # -- the ends of router and loop --------------------------------------------------------------------------------------
 
 
-def test_the_loop_ends_with_an_open_stream():
+def test_h10_the_loop_ends_with_an_open_stream():
     """`asyncio.run` closes it: no warning, no task destroyed, nothing unclosed."""
     kept, records = [], []
 
@@ -362,7 +362,7 @@ def test_the_loop_ends_with_an_open_stream():
 
 
 @WAYS
-def test_the_loop_ends_with_a_request_under_way(streaming):
+def test_h10_the_loop_ends_with_a_request_under_way(streaming):
     """It is cancelled as everything is."""
     records = []
 
@@ -425,7 +425,7 @@ async def test_closing_can_be_cancelled_and_repeated():
 
 
 @WAYS
-async def test_a_closed_router_says_so(streaming):
+async def test_h11_a_closed_router_says_so(streaming):
     """And opens no connection that nobody would close."""
     async with stage("mixlayer") as on:
         await on.ask()
@@ -439,7 +439,7 @@ async def test_a_closed_router_says_so(streaming):
         assert [1] == on.counts
 
 
-async def test_a_failing_hook_hurts_nobody():
+async def test_h15_a_failing_hook_hurts_nobody():
     """Ten times, then it is left out; the request does not notice."""
     calls = []
 

@@ -22,6 +22,7 @@ from typing import Any
 from providers.wire import HttpRequest
 from router import Router
 from router.config import Config
+from router.decisions import DecisionRecorder
 from router.errors import RouterError
 from router.events import AttemptEnded, CircuitChanged, Event, RequestEnded
 from router.lab.virtual import (
@@ -58,10 +59,9 @@ class Story:
     transports: Mapping[str, VirtualTransport] = field(default_factory=dict)
     load: Mapping[str, int] = field(default_factory=dict)
     wall: float = 0.0
-    _names: dict[str, int] = field(default_factory=dict)
 
     def hear(self, event: Event) -> None:
-        """A hook. A request's id is the operating system's chance: here it is its number."""
+        """A hook."""
         now = asyncio.get_running_loop().time()
         if isinstance(event, CircuitChanged):
             self.moves.append((now, event))
@@ -70,16 +70,13 @@ class Story:
             self.attempts.append((now, event))
             one = event.attempt
             told = (one.deployment, one.outcome, one.status, one.started, one.duration, one.delay, one.why, one.cost)
-            self.lines.append(f"{now!r} {self._number(event.request)} attempt {event.place} {told!r}")
+            self.lines.append(f"{now!r} {event.request} attempt {event.place} {told!r}")
         elif isinstance(event, RequestEnded):
             self.ends.append((now, event))
             end = (event.outcome, event.deployment, event.duration, len(event.attempts), event.cost)
-            self.lines.append(f"{now!r} {self._number(event.request)} ended {end!r}")
+            self.lines.append(f"{now!r} {event.request} ended {end!r}")
         else:
             self.lines.append(f"{now!r} {event!r}")
-
-    def _number(self, request: str) -> int:
-        return self._names.setdefault(request, len(self._names) + 1)
 
     @property
     def digest(self) -> str:
@@ -166,13 +163,16 @@ def simulate(
     concurrency: int | None = None,
     streaming: bool = False,
     crowd: VirtualProvider | None = None,
+    recorder: DecisionRecorder | None = None,
+    config: Config | None = None,
 ) -> Story:
     """*rate* requests a second, by chance, for *seconds*, to providers that do as *scripts* say.
 
-    *crowd* takes the place of the one of its name.
+    *crowd* takes the place of the one of its name. *config*: in place of the one that the other arguments would make.
+    *recorder*: takes every decision down.
     """
     story, began = Story(seed), time.perf_counter()
-    config = fleet_config(tuple(scripts), select, policy, concurrency)
+    config = config or fleet_config(tuple(scripts), select, policy, concurrency)
     limits = per_minute or {}
     providers = [
         crowd
@@ -182,7 +182,9 @@ def simulate(
     ]
     logging.disable(logging.CRITICAL)  # the story is told by events; a warning for every failure tells it slower
     try:
-        run_virtually(_simulate(story, config, providers, rate=rate, seconds=seconds, streaming=streaming))
+        run_virtually(
+            _simulate(story, config, providers, rate=rate, seconds=seconds, streaming=streaming, recorder=recorder)
+        )
     finally:
         logging.disable(logging.NOTSET)
     story.wall = time.perf_counter() - began
@@ -190,11 +192,26 @@ def simulate(
 
 
 async def _simulate(
-    story: Story, config: Config, providers: list[VirtualProvider], *, rate: float, seconds: float, streaming: bool
+    story: Story,
+    config: Config,
+    providers: list[VirtualProvider],
+    *,
+    rate: float,
+    seconds: float,
+    streaming: bool,
+    recorder: DecisionRecorder | None,
 ) -> None:
     arrivals, loop = Random(f"{story.seed}/arrivals"), asyncio.get_running_loop()
     story.transports = transports = VirtualTransports(*providers)
-    async with Router(config, hooks=[story.hear], rng=Random(f"{story.seed}/router"), transports=transports) as router:
+    names = Random(f"{story.seed}/names")
+    async with Router(
+        config,
+        hooks=[story.hear],
+        rng=Random(f"{story.seed}/router"),
+        transports=transports,
+        new_key=lambda: f"{names.getrandbits(128):032x}",
+        recorder=recorder,
+    ) as router:
         async with asyncio.TaskGroup() as tasks:
             while (next_one := loop.time() + arrivals.expovariate(rate)) < seconds:
                 await asyncio.sleep(next_one - loop.time())

@@ -133,19 +133,6 @@ def test_an_open_circuit_has_one_call_under_way():
     assert [] == overlapping()
 
 
-def test_nobody_else_waits_for_a_hanging_one():
-    """H7: a silent first deployment takes at most half of the deadline."""
-    story = fleet.simulate(
-        {"alpha": always(replace(UP, kind="silent")), "beta": always(replace(UP, latency=2.0, spread=0.0))},
-        rate=0.2,
-        seconds=60,
-        policy="deadline=10s",
-    )
-
-    assert 1.0 == story.success
-    assert max(end.duration for _, end in story.ends) <= 7.5
-
-
 def together(count: int, conduct: Conduct, names: tuple[str, ...] = ("alpha",)) -> tuple[list[Any], list[float]]:
     """What *count* requests get that come at one time, and when their calls arrived at the first provider."""
 
