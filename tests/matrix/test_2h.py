@@ -19,14 +19,16 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from providers.transport import Transport
 from router import Router
+from router.config import Provider
 from router.errors import DeadlineExceeded, DeploymentsExhausted
 from router.lab import Fault, emulate
 from router.lab.virtual import DOWN, UP, Script, VirtualProvider, VirtualTransports, always, run_virtually, windows
@@ -250,19 +252,39 @@ async def _waited() -> float:
         return heard.seconds
 
 
+def _whole_call(connection: socket.socket) -> bool:
+    """Read one call with its body; False when there is none any more."""
+    data = b""
+    while not data.rstrip().endswith(b"}"):
+        more = connection.recv(65536)
+        if not more:
+            return False
+        data += more
+    return True
+
+
+@dataclass
+class Server:
+    """A server in threads of its own: where it listens, and how many calls have come and been answered."""
+
+    port: int
+    came: int = 0
+    answered: int = 0
+
+
 @contextlib.contextmanager
-def answering(delay: float) -> Iterator[int]:
-    """The port of a server in a thread of its own, which answers every call *delay* seconds after it came."""
+def answering(may: threading.Event | None = None) -> Iterator[Server]:
+    """A server that answers every call once it *may*; at once without that."""
     answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": "391"}, "finish_reason": "stop"}]})
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        over, lock, server = threading.Event(), threading.Lock(), Server(listening.getsockname()[1])
 
         def serve() -> None:
             kept = []
             while not over.is_set():
                 with contextlib.suppress(OSError):
-                    connection, _ = server.accept()
+                    connection, _ = listening.accept()
                     kept.append(connection)
                     threading.Thread(target=talk, args=(connection,), daemon=True).start()
             for connection in kept:
@@ -270,18 +292,23 @@ def answering(delay: float) -> Iterator[int]:
 
         def talk(connection: socket.socket) -> None:
             with contextlib.suppress(OSError):
-                while connection.recv(65536):
-                    over.wait(delay)
+                while _whole_call(connection):
+                    with lock:
+                        server.came += 1
+                    if may is not None:
+                        may.wait(20)
                     connection.sendall((head + answer).encode())
+                    with lock:
+                        server.answered += 1
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            yield server.getsockname()[1]
+            yield server
         finally:
             over.set()
             with contextlib.suppress(OSError):
-                socket.create_connection(server.getsockname()).close()
+                socket.create_connection(listening.getsockname()).close()
             thread.join(2)
 
 
@@ -300,16 +327,20 @@ def routed(port: int, timeouts: dict[str, str]) -> Any:
     )
 
 
-@pytest.mark.parametrize("calls", [1, 5])
-async def test_h9_a_loop_that_was_blocked_reads_first(calls):
+async def test_h9_a_loop_that_was_blocked_reads_first():
     """What had arrived while the caller's code held the loop is an answer, though every limit had passed meanwhile."""
-    with answering(0.05) as port:
-        config = routed(port, {"connect": "2s", "headers": "150ms", "first_token": "150ms", "idle": "150ms"})
+    may, calls = threading.Event(), 5
+    with answering(may) as server:
+        config = routed(server.port, {"connect": "5s", "headers": "1s", "first_token": "1s", "idle": "1s"})
         async with Router(config) as router:
-            await router.complete(REQUEST)
             tasks = [asyncio.ensure_future(router.complete(REQUEST)) for _ in range(calls)]
-            await asyncio.sleep(0.03)  # the calls are on their way
-            time.sleep(0.4)  # noqa: ASYNC251  # that is the fault
+            async with asyncio.timeout(1):
+                while server.came < calls:  # noqa: ASYNC110  # another thread counts
+                    await asyncio.sleep(0.005)
+            may.set()
+            until = time.monotonic() + 1.1  # from here on nothing runs in the loop, and every limit passes
+            while time.monotonic() < until or server.answered < calls:
+                time.sleep(0.01)  # noqa: ASYNC251  # that is the fault
             heard = await asyncio.gather(*tasks, return_exceptions=True)
 
             assert ["391"] * calls == [getattr(one, "content", one) for one in heard]
@@ -357,7 +388,11 @@ def test_h10_the_loop_ends_with_an_open_stream_and_nobody_warns():
 def test_h11_another_loop_is_refused(streaming):
     """At once, in words, and without a call; the loop that it belongs to does not notice."""
     provider = VirtualProvider("alpha", always(QUICK), Random(1))
-    router = Router(fleet.fleet_config(("alpha",)), transports=lambda one: VirtualTransports(provider)(one))
+
+    def connected(one: Provider) -> Transport:
+        return VirtualTransports(provider)(one)  # made in the loop that asks
+
+    router = Router(fleet.fleet_config(("alpha",)), transports=connected)
 
     async def asked() -> Any:
         if streaming:
@@ -393,8 +428,8 @@ async def test_h12_a_child_has_its_own_connections():
         on.first.fail(Fault.slow_headers(0.3))
         under_way = asyncio.ensure_future(on.ask())
         await asyncio.sleep(0.05)
-        with answering(0.0) as port:
-            async with Router(routed(port, {})) as router:
+        with answering() as server:
+            async with Router(routed(server.port, {})) as router:
                 await router.complete(REQUEST)
                 before = next(iter(router._transports.values()))
                 fork = multiprocessing.get_context("fork")
