@@ -367,6 +367,7 @@ class Health:
             yield "retries", name, [left]  # in a list, because 0 is something too
         yield "load", name, self._load.get(name)
         yield "latency", name, self._latency.get(name)
+        yield "usual", name, self._usual.get(name)
         if (pace := self._paces.get(name)) is not None:
             yield "paces", name, pace.snapshot()
         for known in (name, provider):
@@ -385,7 +386,7 @@ class Health:
         providers = {deployment.provider.name: deployment.provider for deployment in known.values()}
         health._circuits.update((name, Circuit.restored(one)) for name, one in said.get("circuits", {}).items())
         health._retries.update((name, left) for name, (left,) in said.get("retries", {}).items())
-        for what in ("cooling", "load", "latency"):
+        for what in ("cooling", "load", "latency", "usual"):
             getattr(health, f"_{what}").update(said.get(what, {}))
         for name, lessons in said.get("facts", {}).items():
             for lesson in lessons if name in known else ():
