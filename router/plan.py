@@ -337,8 +337,8 @@ class _Walk:
         self._rng, self._streaming, self._key = rng, streaming, key
         self._fidelity = settled(route.fidelity, request)
         self._tokens = estimate.prompt_tokens(request, setting.count) if tokens is None else tokens
-        self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
         self.passed: list[Excluded] = []
+        self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
 
     def steps(self) -> Iterator[Candidate | Excluded]:
         """Candidates in order, and the excluded where they are met.
@@ -387,7 +387,7 @@ class _Walk:
                     found = replace(found, why=why)
                 if group:
                     behind[group - 1].append(found)
-                    if why:
+                    if group >= 4:
                         self.passed.append(Excluded(found.deployment, why))
                 else:
                     yield found

@@ -77,7 +77,7 @@ class Router:
         self._make_transport, self._new_key = transports, new_key
         self._transports: dict[str, Transport] = {}
         self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
         _ROUTERS.add(self)
 
     @classmethod
@@ -246,10 +246,10 @@ class Router:
             RuntimeError: it belongs to another one.
         """
         loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            ended = ", which has ended" if self._loop.is_closed() else ""
+        if self._home is None:
+            self._home = loop
+        elif self._home is not loop:
+            ended = ", which has ended" if self._home.is_closed() else ""
             message = f"this router belongs to another event loop{ended}: open one in each loop, and close it there"
             raise RuntimeError(message)
         return loop
@@ -258,7 +258,7 @@ class Router:
         """This is a child process: what is open belongs to the parent, and so do its loop and the calls under way."""
         for transport in self._transports.values():
             transport.abandon()
-        self._transports, self._loop = {}, None
+        self._transports, self._home = {}, None
         self.health.forget_load()
         if self._is_chance:
             self._rng.seed()  # or every child would wait the same jitter

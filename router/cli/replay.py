@@ -26,12 +26,12 @@ Examples:
   router replay decisions.jsonl --json | jq '.requests[] | select(.same | not)'
 
 \b
-With --config it tells what would have been decided otherwise. How a deployment answered is taken from the record;
-of one that nobody asked it is not known, and there the replay of a request stops.
+With --config it tells what would have been decided otherwise. How a deployment answered is
+taken from the record; of one that nobody asked it is not known, and there a replay stops.
 
 \b
-Exit codes: 0 the same decisions, and with --config always; 1 a decision is another one; 2 wrong usage, no record,
-a version of records that this router does not read, or a wrong configuration.
+Exit codes: 0 the same decisions, and with --config always; 1 a decision is another one; 2 wrong
+usage, no record, a version of records that this router does not read, or a wrong configuration.
 """
 
 

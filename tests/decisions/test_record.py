@@ -196,8 +196,7 @@ def test_a_digest_is_of_what_decides():
 # -- the state that decides -------------------------------------------------------------------------------------------
 
 KEPT = {
-    "_circuits", "_pools", "_cooling", "_load", "_latency", "_retries", "_accounts", "_facts", "_paces", "_slots",
-    "_usual",
+    "_circuits", "_pools", "_cooling", "_load", "_latency", "_retries", "_accounts", "_facts", "_paces", "_usual", "_slots"
 }  # fmt: skip
 LEFT_OUT = {
     "_rng": "it draws the jitter of what comes after",
