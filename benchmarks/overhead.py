@@ -38,6 +38,7 @@ from multidict import CIMultiDict  # noqa: E402
 from providers.retry_after import nothing_left  # noqa: E402
 from providers.types import Chunk, Usage  # noqa: E402
 from router import Request, Router, delivery  # noqa: E402
+from router import router as shell  # noqa: E402
 
 if TYPE_CHECKING:
     from router.policy import Try
@@ -440,6 +441,7 @@ class NoExchange:
     status, request_id = 200, None
     headers: Mapping[str, str] = CIMultiDict({"Content-Type": "application/json", "Date": "now", "Server": "none"})
     reader = None
+    clock = staticmethod(time.time)
 
     def __init__(self, *_: object, **__: object) -> None:
         self._left = [[Chunk(content="391", finish_reason="stop", usage=USED)], []]
@@ -461,13 +463,13 @@ async def deciding(histories: Sequence[int], rounds: int, calls: int) -> list[di
     `decide`: planned, translated, chosen, its slot taken, its outcome noted and recorded. `call`: the whole of
     `Router.complete`, which also makes the answer out of what came.
     """
-    real, delivery.Exchange = delivery.Exchange, NoExchange  # type: ignore[assignment, misc]  # as much of one as is used
+    real, shell.Exchange = shell.Exchange, NoExchange  # type: ignore[assignment, attr-defined, misc]  # as much of one as is used
     try:
         return [
             row for select in ("priority", *OTHER_SELECTS) for row in await decided(select, histories, rounds, calls)
         ]
     finally:
-        delivery.Exchange = real  # type: ignore[misc]
+        shell.Exchange = real  # type: ignore[attr-defined, misc]
 
 
 async def decided(select: str, histories: Sequence[int], rounds: int, calls: int) -> list[dict[str, Any]]:
