@@ -48,7 +48,7 @@ class Circuit:
     lease: float | None = None  # when the running probe's lease runs out
     leased: float = 0.0  # when that probe began
     trickled: float = float("-inf")
-    successes: int = 0  # in a row, while half-open
+    successes: int = 0  # in a row, since it was opened
     reopenings: deque[float] = field(default_factory=lambda: deque(maxlen=2))
     outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=200))
 
@@ -70,8 +70,7 @@ class Circuit:
 
         One at a time; the next one at once after a success, else after a while.
         """
-        went_well = bool(self.outcomes) and self.outcomes[-1][1]
-        return (went_well or now - self.trickled >= TRICKLE) and not self._is_leased(now)
+        return (self.successes > 0 or now - self.trickled >= TRICKLE) and not self._is_leased(now)
 
     def began(self, now: float, limit: float) -> bool:
         """A call goes out that may take *limit* seconds. True if it is a probe and holds the lease.

@@ -376,3 +376,16 @@ class CircuitMachine(RuleBasedStateMachine):
 
 TestCircuit = CircuitMachine.TestCase
 TestCircuit.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_a_model_that_is_not_there_is_not_asked_again_for_its_earlier_successes():
+    """What was before it opened says nothing: one call goes out now and then, where nobody else is there."""
+    circuit = Circuit()
+    for now in (0.0, 1.0, 2.0):
+        circuit.success(now + 0.5, now, probe=circuit.began(now, 10.0))
+    circuit.open_for(4.0, 3.0, 600.0)
+
+    assert circuit.may_trickle(4.0)
+    assert circuit.began(4.0, 10.0)
+    circuit.open_for(4.1, 4.0, 600.0)
+    assert not circuit.may_trickle(5.0)
