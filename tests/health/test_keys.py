@@ -353,6 +353,11 @@ class HealthMachine(RuleBasedStateMachine):
         _, ticket = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
         self.health.canceled(ticket)
 
+    def _is_probed(self, label: str) -> bool:
+        pool = self.health._pools.get("one")
+        rest = pool.rests.get(label) if pool is not None else None
+        return rest is not None and rest.probed is not None
+
     def _rest(self, label: str) -> float:
         pool = self.health._pools.get("one")
         rest = pool.rests.get(label) if pool is not None else None
@@ -365,6 +370,9 @@ class HealthMachine(RuleBasedStateMachine):
             assert self.cooling.get(name, 0.0) <= until <= self.now + LONGEST_COOLDOWN
             self.cooling[name] = until
         for label in ("a", "b"):
+            if self._is_probed(label):
+                self.rests.pop(label, None)  # the probe's time is no rest, and its outcome is a new word
+                continue
             until = self._rest(label)
             assert self.rests.get(label, 0.0) <= until <= self.now + LONGEST
             self.rests[label] = until
