@@ -9,7 +9,7 @@ stand behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +19,7 @@ from providers.errors import Untranslatable
 from providers.types import Change, Cost, Request, Sampling, Usage
 from providers.wire import Call
 from router import estimate
-from router.affinity import Memory, Warm
+from router.affinity import Warm
 from router.fidelity import asked_changes, forbidden, settled
 from router.order import dollars, expected, in_order
 from router.sampling import Advice, advised, mode_of, reported
@@ -31,72 +31,7 @@ PROBES = 1 / 12  # until one in so many requests goes there first, to see whethe
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
     from router.config import Affinity, Deployment, Policy, Route, Tier
-    from router.health import Bar
-
-
-class Standing(Protocol):
-    """What planning and policy ask of health; `router.health` answers, tests answer as they like."""
-
-    def barred(self, deployment: Deployment, now: float) -> Bar | None:
-        """Why the deployment must not be asked now; None if it may."""
-        ...
-
-    def ready_in(self, deployment: Deployment, now: float) -> float:
-        """Seconds that it is not to be asked for, because it said so or its limits are used up."""
-        ...
-
-    def may_trickle(self, deployment: Deployment, now: float) -> bool:
-        """Whether it may be asked although its circuit is open, when nobody else is there."""
-        ...
-
-    def other_key(self, deployment: Deployment, label: str | None, now: float) -> bool:
-        """Whether another key than the one named *label* may be used now."""
-        ...
-
-    def may_retry(self, name: str) -> bool:
-        """Whether the bucket of same-deployment retries holds one."""
-        ...
-
-    def spend_retry(self, name: str) -> None:
-        """Take one out of it."""
-        ...
-
-    def give_back_retry(self, name: str) -> None:
-        """Put one back that was not made."""
-        ...
-
-    def endpoint(self, deployment: Deployment) -> Endpoint:
-        """The deployment's endpoint, as it has shown itself to be."""
-        ...
-
-    def load(self, name: str) -> float:
-        """Calls under way."""
-        ...
-
-    def timed(self) -> Collection[str]:
-        """The deployments that were ever sent a call."""
-        ...
-
-    def seconds(self, name: str, tokens: int, now: float, *, streaming: bool) -> float | None:
-        """How long it takes to answer with so many tokens, as lately observed; None if unknown."""
-        ...
-
-    def slow(self, deployment: Deployment, tier: Tier, now: float) -> str | None:
-        """Why it is slow, for itself and beside the others of its tier; None where it is not."""
-        ...
-
-    def unasked_for(self, name: str, now: float) -> float:
-        """Seconds since it was sent a call."""
-        ...
-
-    def aside(self, deployment: Deployment, now: float) -> str | None:
-        """Why others should be asked first, though it may be asked; None where nothing speaks for that."""
-        ...
-
-    @property
-    def memory(self) -> Memory:
-        """Who answered which conversation last."""
-        ...
+    from router.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +198,6 @@ class Translate(Protocol):
         key: str,
     ) -> Call:
         """The call, as `translated` makes it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

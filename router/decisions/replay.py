@@ -22,8 +22,9 @@ from router.decisions.record import Recorded, attempt_of, decision_facts, deploy
 from router.decisions.shape import request_of
 from router.errors import UnknownModel
 from router.health import Health
-from router.plan import Excluded, Plan, Setting, Standing, make_plan
+from router.plan import Excluded, Plan, Setting, make_plan
 from router.policy import Stop, Try, next_step
+from router.standing import Standing
 
 UNASKED = "not known: nobody asked it"
 
