@@ -69,7 +69,7 @@ class Delivery:
             circuit=run.plan.policy.circuit,
         )
         self._tell(self._ticket.moved, "a probe goes out")
-        self._place: Place | None = None
+        self._places: list[tuple[Account, Place]] = []
         self._slots: list[Slots] = []
         self._sent: float | None = None  # when it left; None before that
         self._exchange: Exchange | None = None
@@ -103,7 +103,7 @@ class Delivery:
         return True
 
     async def _start(self) -> Exchange:
-        """Wait for the account's limits, in the order of coming, then open the exchange.
+        """Wait for the limits of account and deployment, in the order of coming, then open the exchange.
 
         Raises:
             NoPlace: they leave none within the time of this attempt. Nothing was sent.
@@ -113,8 +113,7 @@ class Delivery:
             if not slots.take():
                 await self._queue(slots)
             self._slots.append(slots)
-        account = self._shell.health.account(target.provider)
-        if account is not None:
+        for account in self._shell.health.accounts(target):
             await self._wait_for_place(account)
         times, key = policy.timeouts, self._ticket.key
         headers = times.headers
@@ -164,28 +163,35 @@ class Delivery:
             raise
 
     async def _wait_for_place(self, account: Account) -> None:
-        """Wait until the minute of the account has a place."""
+        """Wait until a minute, the account's or the deployment's own, has a place."""
         now = self._run.now
-        place = self._place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
+        place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
+        self._places.append((account, place))
         wait = place.at - now
         if wait <= 0:
             return
         if wait >= self._left:
-            account.give_back(place)
+            self._give_places_back()
             raise self._no_place(wait)
-        self._waits(wait, "the requests or tokens per minute of its account are used up")
+        self._waits(wait, "the requests or tokens per minute that it may have are used up")
         try:
             await asyncio.sleep(wait)
         except BaseException:
-            account.give_back(place)
+            self._give_places_back()
             raise
+
+    def _give_places_back(self) -> None:
+        """Nothing was sent: others may have them."""
+        while self._places:
+            account, place = self._places.pop()
+            account.give_back(place)
 
     def _waits(self, seconds: float | None, why: str) -> None:
         run = self._run
         self._shell.emit(Waiting(run.key, run.plan.route, self._candidate.deployment, seconds, why))
 
     def _no_place(self, wait: float) -> NoPlace:
-        message = "the account's limits leave no place within the time of this attempt"
+        message = "the limits of the account, or of the deployment, leave no place within the time of this attempt"
         return NoPlace(message, status=NoPlace.usual, retry_after=wait, deployment=self._candidate.deployment)
 
     def take(self) -> list[Chunk]:
@@ -238,8 +244,9 @@ class Delivery:
         """The answer is whole: recorded as a success."""
         folded = self._folder.completion()
         usage = self._usage(folded)
-        if self._place is not None and usage.total_tokens is not None:
-            self._place.tokens = usage.total_tokens  # reserved were an estimate
+        if usage.total_tokens is not None:
+            for _, place in self._places:
+                place.tokens = usage.total_tokens  # reserved were an estimate
         state = self._shell.health.succeeded(self._ticket, self._run.now, usage.completion_tokens)
         self._run.plan.remember(self._candidate, usage)
         self._tell(state, "it answered")

@@ -107,8 +107,10 @@ class Health:
         cooling = max(self._cooling.get(deployment.name, 0.0) - now, 0.0)
         pool = self._pools.get(deployment.provider.name)
         keys = (pool.ready_in(now) or 0.0) if pool is not None and pool.keys else 0.0
-        account = self._accounts.get(deployment.provider.name)
-        return max(cooling, keys, account.wait(now) if account is not None else 0.0)
+        if not self._accounts:
+            return max(cooling, keys)
+        known = (self._accounts.get(deployment.provider.name), self._accounts.get(deployment.name))
+        return max(cooling, keys, *(account.wait(now) for account in known if account is not None))
 
     def aside(self, deployment: Deployment, now: float) -> str | None:
         """Why others should be asked before *deployment*, though it may be asked; None where nothing speaks for that."""
@@ -155,15 +157,17 @@ class Health:
             return (slots,)
         return slots, self._slots.setdefault(deployment.name, Slots(own))
 
-    def account(self, provider: Provider) -> Account | None:
-        """What is known of the limits of an account; None where it has none."""
-        limits = provider.limits
-        if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-            return None
-        found = self._accounts.get(provider.name)
-        if found is None:
-            found = Account(limits.requests_per_minute, limits.tokens_per_minute)
-            self._accounts[provider.name] = found
+    def accounts(self, deployment: Deployment) -> list[Account]:
+        """The minutes that limit *deployment*: its account's, and its own where its place in a route has a limit."""
+        found = []
+        provider = deployment.provider
+        for name, limits in ((provider.name, provider.limits), (deployment.name, deployment.limits)):
+            if limits.requests_per_minute is None and limits.tokens_per_minute is None:
+                continue
+            account = self._accounts.get(name)
+            if account is None:
+                account = self._accounts[name] = Account(limits.requests_per_minute, limits.tokens_per_minute)
+            found.append(account)
         return found
 
     def budget(self, route: Route) -> Budget | None:
@@ -376,8 +380,9 @@ class Health:
         yield "facts", name, [fact.lesson for fact in self._facts.get(name, ())]
         if (pool := self._pools.get(provider)) is not None:
             yield "pools", provider, pool.snapshot()
-        if (account := self._accounts.get(provider)) is not None:
-            yield "accounts", provider, account.snapshot(now)
+        for limited in (provider, name):
+            if (account := self._accounts.get(limited)) is not None:
+                yield "accounts", limited, account.snapshot(now)
 
     @classmethod
     def restored(cls, said: Mapping[str, Any], deployments: Iterable[Deployment]) -> Self:
@@ -397,9 +402,11 @@ class Health:
             if name in providers:
                 health._pool(providers[name]).restore(one)
         for name, one in said.get("accounts", {}).items():
-            account = health.account(providers[name]) if name in providers else None
-            if account is not None:
+            limits = known[name].limits if name in known else providers[name].limits if name in providers else None
+            if limits is not None:
+                account = Account(limits.requests_per_minute, limits.tokens_per_minute)
                 account.restore(one)
+                health._accounts[name] = account
         return health
 
     def _pool(self, provider: Provider) -> KeyPool:

@@ -101,10 +101,6 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "`sampling` is set, and the makers' advice is known for no model of the route",
         "leave it out, or say the advice under `models.<name>.sampling`",
     ),
-    "limits-not-enforced": (
-        "requests and tokens per minute are limits of an account; those of one place in a route are not enforced",
-        "say them under `providers.<name>.limits`",
-    ),
     "word-no-effect": ("a key of a parameter's row means nothing for that parameter", "leave it out"),
     "error-rule-shadowed": (
         "a line of `errors` is never read, since one above it matches all that it matches",

@@ -87,15 +87,6 @@ def _weights(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -
         yield document.problem(where, message, hint, code="weight-no-effect")
 
 
-def _limits(route: RouteRow, _: RoutesFile, document: Document, steps: Steps) -> Iterator[Problem]:
-    for place, entry in enumerate(route.deployments):
-        for key in sorted(entry.limits.model_fields_set - {"concurrency"}):
-            message = f"{key} of one place in a route is not enforced; of places, only concurrency is"
-            hint = f"say it of the account, under providers.{entry.deployment.partition('/')[0]}.limits"
-            where = (*steps, "deployments", place, "limits", key)
-            yield document.problem(where, message, hint, code="limits-not-enforced")
-
-
 def _tiers(route: RouteRow) -> Counter[int]:
     """How many deployments are asked in each tier."""
     return Counter(entry.priority for entry in route.deployments if entry.weight > 0)
@@ -106,5 +97,4 @@ _RULES: tuple[Callable[[RouteRow, RoutesFile, Document, Steps], Iterator[Problem
     _weight_zero,
     _choices,
     _weights,
-    _limits,
 )

@@ -83,8 +83,6 @@ STATIC = [
            ("limit-below-attempts",)),
     Broken("a key over plain http", "self-hosted.yaml", 'base_url: "${VLLM_URL:-http://localhost:8000/v1}"',
            'base_url: http://gpu.example.com/v1\n    api_key: "${MIXLAYER_API_KEY}"', ("key-in-clear",), "base_url: http:"),
-    Broken("limits where they are not enforced", "chat.yaml", "- mixlayer/qwen3.5-27b",
-           "- {deployment: mixlayer/qwen3.5-27b, limits: {requests_per_minute: 60}}", ("limits-not-enforced",)),
     Broken("a price limit that only one keeps", "routes.yaml", "    needs: [tools, json_schema]\n",
            "    needs: [tools, json_schema]\n    max_price: {output: $1}\n", ("price-over-limit",) * 2,
            "- mixlayer/qwen3.5-35b-a3b"),

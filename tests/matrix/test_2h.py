@@ -137,8 +137,7 @@ def test_h3_cancelled_while_it_waits_for_its_minute():
             request = {**REQUEST, "model": "alpha/m"}
             for _ in range(2):
                 await router.complete(request)
-            account = router.health.account(config.providers["alpha"])
-            assert account is not None
+            (account,) = router.health.accounts(config.deployments["alpha/m"])
             assert 0.0 == await cancelled_after(1.0, router.complete(request))
             assert 2 == len(account.places) == len(provider.began)
 
