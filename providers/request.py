@@ -318,7 +318,9 @@ def _read_switch(switch: str, data: dict[str, Any]) -> None:
 def _invalid(error: ValidationError, cls: type[BaseModel]) -> InvalidRequest:
     """The first problem that pydantic found, in a sentence that says what would have been right."""
     # A union reports every branch; the branch that got furthest is the one that was meant.
-    first = max(error.errors(include_url=False, include_context=False), key=lambda one: len(one["loc"]))
+    # Of two as deep, a misspelt field comes before the missing one that it may have been meant to be.
+    found = error.errors(include_url=False, include_context=False)
+    first = max(found, key=lambda one: (len(one["loc"]), one["type"] == "extra_forbidden"))
     field = ".".join(str(step) for step in first["loc"] if "[" not in str(step) and step not in _BRANCHES)
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -142,7 +142,8 @@ class DeploymentsExhausted(RouterError, ExceptionGroup[Exception]):
 
     def __new__(cls, attempts: Sequence[Attempt], *, why: str = "", others: Sequence[str] = ()) -> Self:
         failures = [attempt.error for attempt in attempts if attempt.error is not None]
-        count = f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}"
+        made = sum(not isinstance(error, Resting) for error in failures)  # who rests was not asked
+        count = f"{made or 'no'} attempt{'s' if made != 1 else ''}"
         text = f"{count}, no answer{f' ({why})' if why else ''}:\n{_lines(attempts)}"
         text = "\n".join([text, *(f"  {other}" for other in others)])
         self = super().__new__(cls, text, failures)

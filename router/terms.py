@@ -42,7 +42,7 @@ class Terms:
             return "the request names it under `ignore`"
         price = deployment.price
         if self.max_price is not None and (why := above(price, self.max_price)) is not None:
-            return f"{why}, and `max_price` allows no more"
+            return f"{why}: `max_price` does not allow it"
         if self.priced and (price is None or price.input is None or price.output is None):
             return "its price is not known, and money is limited here: say `price` in the route"
         return None
@@ -68,7 +68,7 @@ def above(price: Price | None, limit: PriceLimit) -> str | None:
         if own is None:
             return f"its price of {name} is not known"
         if own > most:
-            return f"its {name} costs ${own:g} per million tokens"
+            return f"its {name} costs ${own:g} per million tokens, more than ${most:g}"
     return None
 
 

@@ -6,6 +6,7 @@ a command needs beside click it imports when it runs, so that `router --help` is
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -87,8 +88,23 @@ for _command in _COMMANDS:
     cli.add_command(_command)
 
 
+def _open_closed() -> None:
+    """Put something into the place of an output that was closed before we began (`>&-`): nobody wants to read it.
+
+    Python has None there, and a file or socket of ours that took the free number would get what is printed.
+    """
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+
+
 def main() -> None:
     """Run the command line of this process, and exit."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character is no reason to fail

@@ -5,6 +5,7 @@ Knows every way in which a run can end. Refuses to know tables (`output`) and wh
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -24,6 +25,8 @@ WRONG = 2  # usage, input, configuration
 BUG = 70  # ours: EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 BROKEN_PIPE = 141  # 128 + SIGPIPE: whoever read our output has seen enough
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # where the output goes there is no room for it
 
 _SILENCE = logging.NullHandler()  # what the log would say, the output says
 _USE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")  # one without a default
@@ -55,6 +58,11 @@ def guarded(run: Callable[[], Any]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _FULL:
+            return say(error)
+        _forget_stdout()
+        return say(Failure(f"the output cannot be written: {error.strerror}", hint="make room where it goes"))
     except click.exceptions.Exit as ending:
         return ending.exit_code
     except Exception as error:  # noqa: BLE001  # nobody above us would say it better

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +120,33 @@ def test_a_broken_pipe_is_silent(command):
         said = it.stderr.read()
 
     assert (141, b"") == (it.returncode, said)
+
+
+@pytest.mark.parametrize("command", ["schema", "models", "check", "check --json"])
+def test_an_output_that_is_closed_is_an_output_that_nobody_reads(command):
+    """`router schema >&-`: the exit code is what was asked for."""
+    closed = ["sh", "-c", f'"$@" {command} >&-', "sh", *COMMAND]
+    ran = subprocess.run(closed, stderr=subprocess.PIPE, check=False, timeout=60, env=environment())
+
+    assert (0, b"") == (ran.returncode, ran.stderr)
+
+
+def test_an_error_output_that_is_closed_changes_no_exit_code():
+    closed = ["sh", "-c", '"$@" check missing.yaml 2>&-', "sh", *COMMAND]
+    ran = subprocess.run(closed, stdout=subprocess.PIPE, check=False, timeout=60, env=environment())
+
+    assert (2, b"") == (ran.returncode, ran.stdout)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", ["schema", "models", "check --json"])
+def test_a_full_disk_is_no_bug_of_ours(command):
+    full = ["sh", "-c", f'"$@" {command} >/dev/full', "sh", *COMMAND]
+    ran = subprocess.run(full, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env=environment())
+
+    assert 2 == ran.returncode
+    assert ran.stderr.startswith("error: the output cannot be written: No space left on device\n")
+    assert 2 == len(ran.stderr.splitlines())
 
 
 @pytest.mark.parametrize(

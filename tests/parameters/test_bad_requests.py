@@ -217,6 +217,12 @@ async def test_what_must_be_there_is_named(missing, lab):
         assert "required" in str(error)
 
 
+async def test_a_misspelt_name_comes_before_what_is_missing_for_it(lab):
+    """Else the sentence would ask for what its reader sees written there."""
+    for error in await refusals(lab, {"model": "chat", "mesages": [USER]}, InvalidRequest):
+        assert "unknown field 'mesages'; did you mean 'messages'?" in str(error)
+
+
 async def test_any_mapping_is_a_request(lab):
     """Also one that is no dict."""
     async with lab.router() as router:

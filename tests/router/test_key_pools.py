@@ -107,3 +107,18 @@ async def test_a_429_rests_the_key_it_came_for():
     assert ["RateLimited", "success"] == [attempt.outcome for attempt in answers[0].attempts]
     assert [["2"], ["2"], ["2"]] == [[attempt.credential for attempt in answer.attempts] for answer in answers[1:]]
     assert ("closed", 0) == (router.health.state(MODEL), router.health.load(MODEL))
+
+
+async def test_whoever_was_not_asked_is_no_attempt():
+    """Where all keys are dead nothing is sent: the words count what `attempts` counts."""
+    async with (
+        emulate("mixlayer", api_key="key-good") as emulator,
+        Router.open(file(emulator, "key-dead")) as router,
+    ):
+        with pytest.raises(DeploymentsExhausted, match=r"^1 attempt, no answer"):
+            await router.complete(ASK)
+        with pytest.raises(DeploymentsExhausted, match=r"^no attempts, no answer") as caught:
+            await router.complete(ASK)
+
+    assert () == caught.value.attempts
+    assert 1 == len(emulator.requests)

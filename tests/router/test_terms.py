@@ -72,10 +72,10 @@ def test_each_that_is_out_says_why():
     assert why_out("dear", ignore="dear") == "the request names it under `ignore`"
     assert (
         why_out("dear", max_price={"input": 1})
-        == "its input costs $2 per million tokens, and `max_price` allows no more"
+        == "its input costs $2 per million tokens, more than $1: `max_price` does not allow it"
     )
     assert (
-        why_out("secret", max_price={"output": 1}) == "its price of output is not known, and `max_price` allows no more"
+        why_out("secret", max_price={"output": 1}) == "its price of output is not known: `max_price` does not allow it"
     )
     assert "its price is not known" in why_out("secret", max_cost=1.0)
     assert "`max_cost` is $0.000300" in why_out("dear", max_cost=0.0003, max_tokens=100)
