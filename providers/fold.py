@@ -39,9 +39,15 @@ class Folder:
         if chunk.cost is not None:
             self.cost = chunk.cost
 
+    def choices(self) -> tuple[Choice, ...]:
+        """The answers as far as they have come, in order."""
+        if len(self._choices) == 1:
+            ((index, parts),) = self._choices.items()
+            return (parts.choice(index),)
+        return tuple([self._choices[index].choice(index) for index in sorted(self._choices)])
+
     def completion(self) -> Completion:
-        choices = tuple(self._choices[index].choice(index) for index in sorted(self._choices))
-        return Completion(choices=choices, usage=self.usage or Usage(), cost=self.cost or Cost())
+        return Completion(choices=self.choices(), usage=self.usage or Usage(), cost=self.cost or Cost())
 
 
 class _Parts:
@@ -72,10 +78,9 @@ class _Parts:
             both = isinstance(known, list) and isinstance(value, list)
             self.logprobs = {**self.logprobs, key: known + value if both else value}
 
-    def choice(self, index: int) -> Choice:
-        content, reasoning = "".join(self.content), "".join(self.reasoning)
+    def tool_calls(self) -> tuple[ToolCall, ...]:
         whole = self.finish_reason not in (None, "length")
-        calls = tuple(
+        return tuple(
             ToolCall(
                 id=call_id or f"call_{place}",
                 function=Function(name=name or "unknown", arguments="".join(arguments) or "{}"),
@@ -83,6 +88,10 @@ class _Parts:
             )
             for place, (call_id, name, arguments) in sorted(self.calls.items())
         )
+
+    def choice(self, index: int) -> Choice:
+        content, reasoning = "".join(self.content), "".join(self.reasoning)
+        calls = self.tool_calls() if self.calls else ()
         return Choice(
             index=index,
             content=content or (None if calls or reasoning else ""),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 from providers.client import Limits
 from providers.errors import RateLimited
 from providers.retry_after import nothing_left
-from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Request, Usage
+from providers.types import Attempt, Change, Choice, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
 from router.errors import NoPlace
-from router.events import AttemptEnded, CircuitChanged, CoolingDown, Event, KeySetAside, Waiting
+from router.events import CircuitChanged, CoolingDown, Event, KeySetAside, Waiting
 
 if TYPE_CHECKING:
     from providers.client import Exchange
@@ -48,6 +48,10 @@ class Shell(Protocol):
         """Tell the hooks."""
         ...
 
+    def attempted(self, run: Run, attempt: Attempt) -> None:
+        """Tell them that *attempt*, the last one of *run*, is over."""
+        ...
+
     def learn(self, error: ProviderError, call: Call) -> None:
         """Note what a refusal says of the deployment."""
         ...
@@ -56,19 +60,21 @@ class Shell(Protocol):
 class Delivery:
     """One attempt: an exchange with what came of it so far. Recorded exactly once, however it ends."""
 
+    __slots__ = ("_began", "_candidate", "_chosen", "_exchange", "_folder", "_opened", "_places", "_recorded", "_run",
+                 "_sent", "_shell", "_slots", "_step", "_ticket", "answer", "call", "outcome", "over", "pending", "ready",
+                 "said_something")  # fmt: skip
+
     def __init__(self, shell: Shell, run: Run, step: Try, call: Call | None = None) -> None:
         self._shell, self._run, self._step = shell, run, step
         self._candidate = candidate = run.candidate(step)
         self.call = call or run.call(candidate)
         self._chosen = run.chosen(step)
-        self._began = self._opened = run.elapsed  # the exchange may be opened later: a place was waited for
-        self._ticket = shell.health.began(
-            candidate.target,
-            run.now,
-            limit=step.limit,
-            circuit=run.plan.policy.circuit,
-        )
-        self._tell(self._ticket.moved, "a probe goes out")
+        now = run.now
+        self._began = self._opened = now - run.began  # the exchange may be opened later: a place was waited for
+        policy = run.plan.policy
+        self._ticket = ticket = shell.health.began(candidate.target, now, limit=step.limit, circuit=policy.circuit)
+        if ticket.moved is not None:
+            self._tell(ticket.moved, "a probe goes out")
         self._places: list[tuple[Account, Place]] = []
         self._slots: list[Slots] = []
         self._sent: float | None = None  # when it left; None before that
@@ -92,15 +98,21 @@ class Delivery:
         folder = self._folder
         for chunk in chunks:
             folder.add(chunk)
+            if not self.said_something and chunk.says_something:
+                self._speaks(exchange)
         self.pending += chunks
-        if not self.said_something and any(chunk.says_something for chunk in chunks):
-            self.said_something = True
-            exchange.extend(self._run.plan.policy.deadline - self._opened)
-            self._shell.health.spoke(self._ticket, self._run.now, nothing_left(exchange.headers))
-            if self._run.plan.policy.hedge is not None:
-                silent = self._run.elapsed - self._began
-                self._shell.health.hedges.observed(self.deployment, silent, streaming=self.call.streaming)
         return True
+
+    def _speaks(self, exchange: Exchange) -> None:
+        """The first word has come."""
+        self.said_something = True
+        run, policy, health = self._run, self._run.plan.policy, self._shell.health
+        now = run.now
+        exchange.extend(policy.deadline - self._opened)
+        health.spoke(self._ticket, now, nothing_left(exchange.headers))
+        if policy.hedge is not None:
+            silent = now - run.began - self._began
+            health.hedges.observed(self.deployment, silent, streaming=self.call.streaming)
 
     async def _start(self) -> Exchange:
         """Wait for the limits of account and deployment, in the order of coming, then open the exchange.
@@ -108,29 +120,30 @@ class Delivery:
         Raises:
             NoPlace: they leave none within the time of this attempt. Nothing was sent.
         """
-        target, policy = self._candidate.target, self._run.plan.policy
-        for slots in self._shell.health.slots(target):
+        target, run, call, ticket = self._candidate.target, self._run, self.call, self._ticket
+        health = self._shell.health
+        for slots in health.slots(target):
             if not slots.take():
                 await self._queue(slots)
             self._slots.append(slots)
-        for account in self._shell.health.accounts(target):
+        for account in health.accounts(target):
             await self._wait_for_place(account)
-        times, key = policy.timeouts, self._ticket.key
+        times, key = run.plan.policy.timeouts, ticket.key
         headers = times.headers
-        if headers is None and self.call.streaming:
+        if headers is None and call.streaming:
             headers = STREAM_HEADERS
-        now = self._sent = self._run.now
-        self._shell.health.sent(self._ticket, now, streaming=self.call.streaming)
-        waited = now - self._ticket.began
+        now = self._sent = run.now
+        health.sent(ticket, now, streaming=call.streaming)
+        waited = now - ticket.began
         self._opened = self._began + waited
-        self._exchange = self._shell.exchange(
-            self.call,
+        exchange = self._exchange = self._shell.exchange(
+            call,
             target,
-            self._run.plan.request,
+            run.plan.request,
             secret=key.secret.reveal() if key is not None else None,
             limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
-        return self._exchange
+        return exchange
 
     @property
     def _left(self) -> float:
@@ -235,24 +248,25 @@ class Delivery:
 
     def partial(self) -> Completion:
         """What had come when it broke, with what all attempts have cost."""
-        folded = self._folder.completion()
-        return self._completion(folded, self._usage(folded))
+        choices = self._folder.choices()
+        return self._completion(choices, self._usage(choices))
 
     # -- records: exactly one of these, once
 
     def finish(self) -> Completion:
         """The answer is whole: recorded as a success."""
-        folded = self._folder.completion()
-        usage = self._usage(folded)
+        choices, run = self._folder.choices(), self._run
+        usage = self._usage(choices)
         if usage.total_tokens is not None:
             for _, place in self._places:
                 place.tokens = usage.total_tokens  # reserved were an estimate
-        state = self._shell.health.succeeded(self._ticket, self._run.now, usage.completion_tokens)
-        self._run.plan.remember(self._candidate, usage)
-        self._tell(state, "it answered")
+        state = self._shell.health.succeeded(self._ticket, run.now, usage.completion_tokens)
+        run.plan.remember(self._candidate, usage)
+        if state is not None:
+            self._tell(state, "it answered")
         self._record("success", cost=self._cost(usage), usage=usage, status=self._status)
-        self.answer = self._completion(folded, usage)
-        return self.answer
+        answer = self.answer = self._completion(choices, usage)
+        return answer
 
     def failed(self, error: ProviderError) -> None:
         """The attempt has failed."""
@@ -304,15 +318,16 @@ class Delivery:
         error: ProviderError | None = None,
     ) -> None:
         self._recorded, self.outcome = True, outcome
-        held = None if self._sent is None else self._run.now - self._sent
+        run, key = self._run, self._ticket.key
+        now = run.now
+        held = None if self._sent is None else now - self._sent
         while self._slots:
             self._slots.pop().give_back(held)
-        name = self._candidate.deployment
         attempt = Attempt(
-            deployment=name,
+            deployment=self._candidate.deployment,
             outcome=outcome,
             status=status,
-            duration=self._run.elapsed - self._began,
+            duration=now - run.began - self._began,
             started=self._began,
             cost=cost,
             why=str(error) if error is not None else "",
@@ -320,20 +335,20 @@ class Delivery:
             changes=self.changes,
             usage=usage,
             request_id=self._request_id,
-            credential=self._ticket.key.label if self._ticket.key is not None else None,
+            credential=key.label if key is not None else None,
             chosen=self._chosen,
             error=error,
         )
-        self._run.attempts.append(attempt)
-        self._shell.emit(AttemptEnded(self._run.key, self._run.plan.route, len(self._run.attempts), attempt))
+        run.attempts.append(attempt)
+        self._shell.attempted(run, attempt)
 
     # -- what is known of the answer
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """What was sent otherwise than asked, and what the answer shows to have been otherwise than sent."""
-        seen: list[Change] = getattr(self._reader, "changes", [])
-        return (*self.call.changes, *seen)
+        seen: list[Change] | None = getattr(self._reader, "changes", None)
+        return (*self.call.changes, *seen) if seen else self.call.changes
 
     @property
     def _reader(self) -> Reader | None:
@@ -347,9 +362,11 @@ class Delivery:
     def _request_id(self) -> str | None:
         return self._exchange.request_id if self._exchange is not None else None
 
-    def _usage(self, folded: Completion | None = None) -> Usage:
-        folded = folded or self._folder.completion()
-        return estimate.usage_or_estimate(folded.usage, self._run.plan.request, folded)
+    def _usage(self, choices: tuple[Choice, ...] | None = None) -> Usage:
+        folder = self._folder
+        if choices is None:
+            choices = folder.choices()
+        return estimate.usage_or_estimate(folder.usage or Usage(), self._run.plan.request, choices)
 
     def _cost(self, usage: Usage) -> Cost:
         return self._folder.cost or estimate.price_of(usage, self._candidate.target.price)
@@ -360,10 +377,10 @@ class Delivery:
             return Cost(0.0, "estimated")
         return self._cost(usage or Usage(estimate.prompt_tokens(self._run.plan.request), 0))
 
-    def _completion(self, folded: Completion, usage: Usage) -> Completion:
+    def _completion(self, choices: tuple[Choice, ...], usage: Usage) -> Completion:
         reader, attempts = self._reader, tuple(self._run.attempts)
         return Completion(
-            folded.choices,
+            choices,
             usage,
             estimate.sum_costs([attempt.cost for attempt in attempts]),
             id=getattr(reader, "id", "") or f"chatcmpl-{self._run.key}",

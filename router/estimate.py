@@ -5,10 +5,10 @@ Knows a rule of thumb and its margin, and how a price list is applied. Refuses t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from providers.types import Completion, Cost, Image, Request, Usage
+from providers.types import Choice, Cost, Image, Request, Usage
 
 if TYPE_CHECKING:
     from providers.dialect import Price
@@ -21,6 +21,7 @@ OTHER_PER_TOKEN = 1.5
 PER_MESSAGE = 4  # tokens of a turn's frame in the chat template
 PER_IMAGE = 1000  # a picture of about a megapixel
 PER_VIDEO = 4000
+UNKNOWN = Cost()
 MARGIN = 0.3  # a prompt is only called too long when it would be so with 30 % fewer tokens than estimated
 
 
@@ -49,22 +50,28 @@ def prompt_tokens(request: Request, count: Tokenizer = text_tokens) -> int:
 
 def price_of(usage: Usage, price: Price | None) -> Cost:
     """What *usage* costs by *price*; unknown where either is."""
-    if price is None or price.input is None or price.output is None or usage.prompt_tokens is None:
-        return Cost()
-    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
+    if usage.prompt_tokens is None:
+        return UNKNOWN
+    return priced(usage.prompt_tokens, usage.completion_tokens or 0, usage.cached_tokens or 0, price)
+
+
+def priced(prompt: int, completion: int, cached: int, price: Price | None) -> Cost:
+    """What so many tokens cost by *price*, of the *prompt* as many at the price of what is *cached*; or unknown."""
+    if price is None or price.input is None or price.output is None:
+        return UNKNOWN
+    cached = min(cached, prompt)
     cached_price = price.input if price.cached is None else price.cached
-    dollars = (
-        (usage.prompt_tokens - cached) * price.input
-        + cached * cached_price
-        + (usage.completion_tokens or 0) * price.output
+    return Cost(
+        ((prompt - cached) * price.input + cached * cached_price + completion * price.output) / 1e6, "estimated"
     )
-    return Cost(dollars / 1e6, "estimated")
 
 
-def usage_or_estimate(found: Usage, request: Request, completion: Completion) -> Usage:
+def usage_or_estimate(found: Usage, request: Request, choices: Sequence[Choice]) -> Usage:
     """*found*, with what the provider left out counted by us and marked as such."""
     missing = found.prompt_tokens is None or found.completion_tokens is None
-    thoughts = "".join(choice.reasoning_content or "" for choice in completion.choices)
+    if not missing and found.reasoning_tokens is not None:
+        return found  # nearly always
+    thoughts = "".join([choice.reasoning_content or "" for choice in choices])
     uncounted = found.reasoning_tokens is None and bool(thoughts)
     if not missing and not uncounted:
         return found
@@ -73,17 +80,17 @@ def usage_or_estimate(found: Usage, request: Request, completion: Completion) ->
     if prompt is None:
         prompt = prompt_tokens(request)
     if generated is None:
-        generated = completion_tokens(completion)
+        generated = completion_tokens(choices)
     if uncounted:
         reasoning = min(reasoning or 0, generated)
     total = found.total_tokens if found.total_tokens is not None else prompt + generated
     return Usage(prompt, generated, total, reasoning, found.cached_tokens, estimated=True)
 
 
-def completion_tokens(completion: Completion) -> int:
+def completion_tokens(choices: Sequence[Choice]) -> int:
     """About how many tokens were generated."""
     total = 0
-    for choice in completion.choices:
+    for choice in choices:
         total += text_tokens(choice.content or "") + text_tokens(choice.reasoning_content or "")
         total += sum(text_tokens(call.name + call.arguments) for call in choice.tool_calls)
     return total
@@ -91,8 +98,10 @@ def completion_tokens(completion: Completion) -> int:
 
 def sum_costs(costs: list[Cost]) -> Cost:
     """All costs as one: unknown if one is, reported only if all that are not zero were."""
+    if len(costs) == 1 and costs[0].usd is not None:
+        return costs[0]  # one attempt, nearly always
     if not costs or any(cost.usd is None for cost in costs):
-        return Cost()
+        return UNKNOWN
     dollars = sum(cost.usd or 0.0 for cost in costs)
     told = all(cost.source == "reported" for cost in costs if cost.usd) and costs[-1].source == "reported"
     return Cost(dollars, "reported" if told else "estimated")

@@ -19,6 +19,7 @@ from router.errors import ContinuationRejected, DeadlineExceeded, RouterError, S
 from router.recovery import Splice, continuing, mendable
 
 if TYPE_CHECKING:
+    from router.config import Hold
     from router.delivery import Shell
     from router.policy import Try
     from router.run import Run
@@ -88,13 +89,12 @@ class Flow:
     async def _open(self, run: Run, step: Try) -> Delivery:
         """An attempt that has something for the caller, or is over."""
         delivery = Delivery(self._shell, run, step)
-        return await self._ready(delivery, run)
-
-    async def _ready(self, delivery: Delivery, run: Run) -> Delivery:
         try:
             while not delivery.has_visible(reasoning=self._reasoning) and await delivery.more():
                 pass
-            await self._hold(delivery, run)
+            hold = run.plan.policy.hold
+            if hold is not None and not delivery.over:
+                await self._hold(delivery, hold)
         except ProviderError as error:
             delivery.failed(error)
             delivery.close()
@@ -104,11 +104,8 @@ class Flow:
             raise
         return delivery
 
-    async def _hold(self, delivery: Delivery, run: Run) -> None:
+    async def _hold(self, delivery: Delivery, hold: Hold) -> None:
         """Keep what came a little longer, as the policy says: what fails while it is held fails over unseen."""
-        hold = run.plan.policy.hold
-        if hold is None or delivery.over:
-            return
         until = None if hold.seconds is None else asyncio.get_running_loop().time() + hold.seconds
         try:
             async with asyncio.timeout_at(until):
@@ -164,7 +161,7 @@ class Flow:
         """One attempt to go on; it is ready when it has something that the caller has not seen."""
         request, candidate = run.plan.request, run.candidate(step)
         restart = run.plan.policy.on_interruption == "restart"
-        spent = estimate.completion_tokens(delivered)
+        spent = estimate.completion_tokens(delivered.choices)
         call = None
         if not restart and candidate.deployment not in self._refused(run):
             call = continuing(request, candidate.call, delivered, spent, key=run.key)

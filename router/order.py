@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from providers.types import Request, Usage
+from providers.types import Request
 from router import estimate
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def in_order(
 
 def expected(request: Request, deployment: Deployment, tokens: int, cached: int = 0) -> Cost:
     """What *request* costs there: its *tokens*, of which some are *cached*, and as much answer as it allows."""
-    usage = Usage(tokens, request.max_tokens or ANSWER, cached_tokens=min(cached, tokens) or None)
-    return estimate.price_of(usage, deployment.price)
+    return estimate.priced(tokens, request.max_tokens or ANSWER, cached, deployment.endpoint.price)
 
 
 def _weighted(tier: Tier, rng: Random) -> Iterator[Deployment]:

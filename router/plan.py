@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +31,7 @@ PROBES = 1 / 12  # until one in so many requests goes there first, to see whethe
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
-    from router.config import Affinity, Deployment, Policy, Route, Tier
+    from router.config import Affinity, Deployment, Route, Tier
     from router.standing import Standing
 
 
@@ -65,7 +66,13 @@ class Excluded:
 
 
 class Plan:
-    """The candidates of one request in order, and the deployments that are out. Worked out as it is read."""
+    """The candidates of one request in order, and the deployments that are out. Worked out as it is read.
+
+    *route*: its name. *policy*: the route's, with what the request says otherwise.
+    """
+
+    __slots__ = ("_candidates", "_count", "_excluded", "_passed", "_route", "_setting", "_source", "policy", "request",
+                 "route")  # fmt: skip
 
     def __init__(
         self,
@@ -77,20 +84,11 @@ class Plan:
         *,
         passed: Sequence[Excluded] = (),
     ) -> None:
-        self.request, self._route, self._terms, self._setting, self._source = request, route, terms, setting, source
-        self._passed = passed
+        self.request, self.route, self.policy = request, route.name, terms.policy
+        self._route, self._setting, self._source, self._passed = route, setting, source, passed
         self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
-
-    @property
-    def route(self) -> str:
-        return self._route.name
-
-    @property
-    def policy(self) -> Policy:
-        """The route's policy, with what the request says otherwise."""
-        return self._terms.policy
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -122,8 +120,10 @@ class Plan:
 
     def candidate(self, place: int) -> Candidate | None:
         """The candidate at *place*; None when there are not so many. Works out no more than that."""
-        self._work_out(place)
-        return self._candidates[place] if place < len(self._candidates) else None
+        known = self._candidates
+        if place >= len(known):
+            self._work_out(place)
+        return known[place] if place < len(known) else None
 
     def may_have(self, place: int) -> bool:
         """Whether there may be a candidate at *place*; looks at none that has not been looked at."""
@@ -297,7 +297,7 @@ class _Walk:
 
     def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
         """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
-        behind: tuple[list[Candidate], ...] = ([], [], [], [], [], [], [])
+        behind: list[tuple[int, Candidate]] = []
         standing, clock = self._setting.standing, self._setting.now
         for deployment in self._in_order(tier):
             now = clock()
@@ -320,18 +320,19 @@ class _Walk:
                 if why:
                     found = replace(found, why=why)
                 if group:
-                    behind[group - 1].append(found)
+                    behind.append((group, found))
                     if group >= 4:
                         self.passed.append(Excluded(found.deployment, why))
                 else:
                     yield found
-        for group_behind in behind:
-            yield from group_behind
+        if behind:
+            behind.sort(key=itemgetter(0))  # stable: inside a group the order stays
+            yield from (candidate for _, candidate in behind)
 
     def _group(self, candidate: Candidate, tier: Tier, now: float) -> tuple[int, str]:
         """Inside a tier: 0 for the first ones; then dear (1), something asked is changed (2), slow (4). And what moved it."""
-        group = self._terms.is_dear(candidate.target) + (2 if asked_changes(candidate.call.changes) else 0)
-        standing = self._setting.standing
+        changes, standing = candidate.call.changes, self._setting.standing
+        group = self._terms.is_dear(candidate.target) + (2 if changes and asked_changes(changes) else 0)
         why = standing.slow(candidate.target, tier, now)
         if why is None:
             return group, self._moved.get(candidate.deployment, "") if self._moved else ""
@@ -404,7 +405,7 @@ class _Walk:
         except Untranslatable as error:
             bad = forbidden(error.changes, self._fidelity)
             return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
-        if bad := forbidden(call.changes, self._fidelity):
+        if call.changes and (bad := forbidden(call.changes, self._fidelity)):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
         # Without a known max_output nobody has said that the answer's room is taken from the context beforehand.
         room, wanted = endpoint.context, min(self._request.max_tokens or 0, endpoint.max_output or 0)

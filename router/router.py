@@ -21,11 +21,11 @@ from weakref import WeakSet
 from providers.client import Exchange, Limits
 from providers.errors import ProviderError, nearest
 from providers.transport import Transport
-from providers.types import Chunk, Completion, Request
+from providers.types import Attempt, Chunk, Completion, Request
 from router import estimate
 from router.delivery import Delivery
 from router.errors import BudgetExceeded, InvalidRequest, RouterError, UnknownModel
-from router.events import Event, Hook, Hooks, Learned, RequestEnded, log, log_event
+from router.events import AttemptEnded, Event, Hook, Hooks, Learned, RequestEnded, log, log_event
 from router.flow import Flow
 from router.health import Health
 from router.learning import learn
@@ -341,6 +341,11 @@ class Router:
         fact = learn(error, call)
         if fact is not None and self.health.learned(fact, call.endpoint):
             self.emit(Learned(fact))
+
+    def attempted(self, run: Run, attempt: Attempt) -> None:
+        """Tell the log and the hooks that *attempt* is over; of one that went well only hooks want to know."""
+        if self._hooks or attempt.error is not None:
+            self.emit(AttemptEnded(run.key, run.plan.route, len(run.attempts), attempt))
 
     def emit(self, event: Event) -> None:
         """Tell the log and the hooks."""

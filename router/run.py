@@ -25,6 +25,7 @@ from router.race import Entrant, race
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from router.config import Hedge
     from router.watch import Watch
 
 T = TypeVar("T", bound=Entrant)
@@ -34,7 +35,10 @@ Attempting = Callable[["Run", Try], Awaitable[T]]
 
 
 class Run:
-    """A request under way. Times are seconds since it came in, by the event loop's clock."""
+    """A request under way. Times are seconds since it came in, by the event loop's clock; *began* is when, by that clock."""
+
+    __slots__ = ("_failed_tasks", "_hedges", "_named", "_rng", "attempts", "began", "key", "plan", "reserved", "step",
+                 "time", "watch")  # fmt: skip
 
     def __init__(
         self,
@@ -50,8 +54,8 @@ class Run:
         self._hedges = hedges
         self.attempts: list[Attempt] = []
         self.reserved = 0.0  # dollars of the route's budget
-        self._rng, self._loop, self.watch = rng, loop, watch
-        self._began = loop.time()
+        self._rng, self.watch, self.time = rng, watch, loop.time
+        self.began = loop.time()
         self._failed_tasks: dict[str, int] = {}
         self._named = 0  # of those who were passed over, how many an attempt has named
         self.step: Try | Stop = self._decided(0.0)
@@ -59,11 +63,11 @@ class Run:
     @property
     def now(self) -> float:
         """The event loop's clock."""
-        return self._loop.time()
+        return self.time()
 
     @property
     def elapsed(self) -> float:
-        return self._loop.time() - self._began
+        return self.time() - self.began
 
     def candidate(self, step: Try) -> Candidate:
         """Whom *step* asks."""
@@ -75,9 +79,9 @@ class Run:
         """Why *step* asks whom it asks, and who was passed over since the attempt before. Asked once for each attempt."""
         moved = self.candidate(step).why
         why = f"{step.why}; {moved}" if moved else step.why
-        passed = self.plan.passed[self._named :]
-        if not passed:
+        if len(self.plan.passed) == self._named:
             return why
+        passed = self.plan.passed[self._named :]
         self._named += len(passed)
         named = [f"{out.deployment} ({one_line(out.why)})" for out in passed[:NAMED]]
         more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
@@ -135,10 +139,13 @@ class Run:
             raise failure
         raise ending from None
 
-    async def _try(self, attempt: Attempting[T], step: Try) -> T:
-        if step.delay:
-            await asyncio.sleep(step.delay)
-            self._still_may(step)
+    def _try(self, attempt: Attempting[T], step: Try) -> Awaitable[T]:
+        """The attempt that *step* says; where nothing is waited for nothing stands between it and whoever awaits it."""
+        return self._later(attempt, step) if step.delay else attempt(self, step)
+
+    async def _later(self, attempt: Attempting[T], step: Try) -> T:
+        await asyncio.sleep(step.delay)
+        self._still_may(step)
         return await attempt(self, step)
 
     def _still_may(self, step: Try) -> None:
@@ -155,11 +162,14 @@ class Run:
             message = "it may not be asked any more, after the wait for it"
             raise Resting(message, deployment=candidate.deployment)
 
-    async def _first(self, attempt: Attempting[T], step: Try) -> T:
+    def _first(self, attempt: Attempting[T], step: Try) -> Awaitable[T]:
         """The first attempt; and beside it a second one, where the policy hedges and this one is silent for too long."""
         hedge, hedges = self.plan.policy.hedge, self._hedges
         if hedge is None or hedges is None or not may_hedge(self.plan, step):
-            return await self._try(attempt, step)
+            return self._try(attempt, step)
+        return self._hedged(attempt, step, hedge, hedges)
+
+    async def _hedged(self, attempt: Attempting[T], step: Try, hedge: Hedge, hedges: Hedges) -> T:
         hedges.credit(self.plan.route, hedge)
         first, streaming = self.candidate(step).deployment, self.candidate(step).call.streaming
         seconds = hedges.after(hedge, first, streaming=streaming)

@@ -29,11 +29,12 @@ from router.router import Router
 
 if TYPE_CHECKING:
     from providers.client import Exchange, Limits
-    from providers.types import Request
+    from providers.types import Attempt, Request
     from providers.wire import Call
     from router.config import Config, Deployment, Route
     from router.events import Event
     from router.lab.script import Script
+    from router.run import Run
 
 BUCKETS = 120  # at most, over the whole time
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # seconds of a bucket
@@ -150,6 +151,9 @@ class SimulatedRouter(Router):
 
     def emit(self, event: Event) -> None:
         self._hear(event)
+
+    def attempted(self, run: Run, attempt: Attempt) -> None:
+        """Nobody wants to know: the end of a request tells of all its attempts."""
 
 
 class _Fleet:
