@@ -350,6 +350,8 @@ class Exchange:
     def _late(self, phase: str) -> e.ProviderTimeout:
         seconds = self._limits.idle if phase == "idle" else self._loop.time() - self._started
         message = f"nothing that says anything came for {seconds:.3g} s"
+        if phase == "answer" and self._waited is not None:  # it had begun, and may have been coming all the time
+            message = f"the answer was not complete after {seconds:.3g} s"
         return e.ProviderTimeout(message, phase=cast("e.Phase", phase), status=self.status)
 
     def _next_limit(self, now: float) -> tuple[float | None, str]:

@@ -133,12 +133,12 @@ class Plan:
         """Seconds until *candidate* may be asked, as things stand now; None if it may not.
 
         *failed*: how often this request has failed there. Where that alone would have opened the circuit, it does not
-        keep this request away: how often one request may ask is the policy's to say.
+        keep this request away: how often one request may ask is the policy's to say. A trickle is one call, and no more.
         """
         standing, now = self._setting.standing, self._setting.now()
         bar = standing.barred(candidate.target, now)
         own = failed >= self.policy.circuit.failures
-        if bar is not None and not (bar.kind == "circuit" and (own or candidate.trickle)):
+        if bar is not None and not (bar.kind == "circuit" and (own or (candidate.trickle and not failed))):
             return None
         return standing.ready_in(candidate.target, now)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from providers.client import Exchange, Limits
-from providers.errors import ProviderError, nearest
+from providers.errors import ProviderError, nearest, one_line
 from providers.transport import Transport
 from providers.types import Attempt, Chunk, Completion, Request
 from router import estimate
@@ -96,6 +96,8 @@ class Router:
     ) -> Self:
         """A router for a routes file; without one, for the packaged catalog and the keys in the environment.
 
+        What the file allows and will disappoint, such as a policy that cannot fit its deadline, is a warning in the log.
+
         Args:
             source: path of a YAML file, or the same as a mapping.
             catalog: another catalog in place of the packaged one.
@@ -116,6 +118,8 @@ class Router:
         from router.load import load  # YAML is read once; `import router` must stay cheap
 
         config = load(source, environ=os.environ if environ is None else environ, catalog=catalog)
+        for warning in config.warnings:
+            log.warning("%s", one_line(str(warning)))
         return cls(
             config,
             hooks=hooks,

@@ -240,6 +240,26 @@ def test_a_silence_longer_than_the_deadline_is_told_with_where_the_time_went():
     assert 9.5 < (result.total or 0) <= 10.5
 
 
+def test_a_stall_that_takes_the_whole_deadline_is_mended_by_the_limit_that_would_have_ended_it():
+    """A longer deadline would go the same way; with what the finding says, the scenario passes."""
+    limits = {"headers": "5s", "first_token": "5s", "idle": "60s"}
+    result = one(routes(policy={"deadline": "30s", "timeouts": limits}), "stall")
+    [finding] = result.findings
+
+    assert "safe" == result.verdict
+    assert "routes.chat.policy.timeouts.idle" == finding.path
+    assert "lower it" in (finding.fix or "")
+    assert "pass" == one(routes(policy={"deadline": "30s", "timeouts": {**limits, "idle": "5s"}}), "stall").verdict
+
+
+def test_a_deadline_that_is_too_short_for_an_answer_says_no_stall():
+    """It was still coming."""
+    result = one(routes(MIXLAYER, policy={"deadline": "2s", "timeouts": {"first_token": "1s"}}), "undisturbed")
+
+    assert "routes.chat.policy.deadline" == result.findings[0].path
+    assert "the answer was not complete after 2 s" in result.attempts[0]["why"]
+
+
 # -- scripts of one's own ---------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from providers.wire import HttpRequest
 from router import Router
+from router.circuit import TRICKLE
 from router.errors import DeploymentsExhausted, RouterError
 from router.lab.virtual import (
     DOWN,
@@ -51,6 +52,15 @@ def test_i2_all_are_down():
     assert isinstance(last.error, DeploymentsExhausted)
     assert last.seconds <= 0.01
     assert all(word in str(last.error) for word in ("alpha/alpha-model", "beta/beta-model", "circuit", "503"))
+
+
+def test_i2_whoever_trickles_is_not_asked_again():
+    """The trickle through an open circuit is one call; the next one is seconds away, whoever makes it."""
+    told = ask(DOWN, *(0.1 * place for place in range(300)), alone=True)
+    late = [at for at in told.asked["alpha"] if at > 1.0]  # those that opened it came before
+
+    assert len(late) >= 3
+    assert all(other - one >= TRICKLE for one, other in pairwise(late))
 
 
 def test_i3_all_hang():

@@ -13,7 +13,7 @@ from providers.client import PROTOCOLS
 from providers.dialect import Price
 from providers.errors import ConfigError
 from providers.secret import Secret
-from router import catalog
+from router import Router, catalog
 from router.config import Backoff, CircuitSettings, Gateway, Key, Limits, Policy, Timeouts
 from router.load import _Compiler, load
 from router.rows import schema
@@ -238,6 +238,20 @@ def test_the_file_of_the_design_loads_without_a_warning(files):
     assert () == config.warnings
     assert [2, 1] == [len(tier) for tier in config.routes["chat"].tiers]
     assert 131072 == config.deployments["my-vllm/my-model"].endpoint.context
+
+
+def test_a_router_says_what_its_file_warns_of(files, caplog):
+    """Whoever never runs `router check` hears of it all the same: in the log, with file and line."""
+    path = files.folder / "hasty.yaml"
+    path.write_text(
+        "routes:\n  chat: {deployments: [mixlayer/qwen3.5-27b], policy: hasty}\n"
+        "policies:\n  hasty: {attempts: 3, deadline: 20s, timeouts: {headers: 20s, first_token: 20s, idle: 20s}}\n"
+    )
+    Router.open(path, environ={"MIXLAYER_API_KEY": "k"})
+
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith(f"{path}:4: policies.hasty.deadline: ")
+    assert "the deadline is 20s" in told
 
 
 def test_a_catalog_that_is_not_there_is_a_config_error(tmp_path, monkeypatch):

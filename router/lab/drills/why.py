@@ -114,6 +114,11 @@ def _too_late(heard: Heard, played: Played) -> Cause:
     if longest is None or rested > longest.duration:
         fix = "raise it, or add a deployment"
         return Cause(f"{passed}; {rested:.1f} s of it went by waiting", _policy_path(played, "deadline"), fix)
+    silent = heard.total - heard.last if heard.last is not None else 0.0
+    if 2 * silent > longest.duration:  # it had begun, and stood still for most of the time
+        message = f"{passed}; {longest.deployment} had begun, and said nothing for {silent:.1f} s of it"
+        fix = "lower it, so that a stream that stands still is left in time"
+        return Cause(message, _policy_path(played, "timeouts", "idle"), fix, longest.deployment)
     message, limit = (
         f"{passed}; {longest.duration:.1f} s of it went to {longest.deployment}",
         policy.timeouts.first_token,

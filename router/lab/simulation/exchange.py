@@ -94,8 +94,7 @@ class SimulatedExchange:
                 await pause(left, loop)
             try:
                 if when > at:
-                    message = f"nothing that says anything came for {loop.time() - self._sent:.3g} s"
-                    raise e.ProviderTimeout(message, phase=phase, status=self.status)
+                    raise self._late(phase, loop.time() - self._sent)
                 chunks = self._arrived()
             except e.ProviderError as error:
                 error.deployment = self._name
@@ -105,6 +104,12 @@ class SimulatedExchange:
                 return chunks
         self.close()
         return []
+
+    def _late(self, phase: e.Phase, seconds: float) -> e.ProviderTimeout:
+        message = f"nothing that says anything came for {seconds:.3g} s"
+        if phase == "answer" and self._state == "rest":
+            message = f"the answer was not complete after {seconds:.3g} s"
+        return e.ProviderTimeout(message, phase=phase, status=self.status)
 
     def _awaited(self) -> tuple[float, e.Phase, float | None]:
         """When that happens which comes next, and the limit on it: seconds after the call was sent."""
