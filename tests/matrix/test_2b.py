@@ -117,6 +117,7 @@ async def test_b4_dead_twice_in_a_row(streaming, monkeypatch):
         await on.at_rest()
 
 
+@pytest.mark.virtual
 @both
 async def test_b5_no_headers_for_ever(streaming):
     """The limit ends it, and its socket is closed within 50 ms of the switch."""
@@ -166,6 +167,7 @@ async def test_b7_a_100_continue_first(streaming):
         assert (TEXT, ["success"]) == (heard.content, on.outcomes)
 
 
+@pytest.mark.virtual
 @both
 async def test_b8_headers_by_the_byte(streaming):
     """The limit is for all of them."""

@@ -246,15 +246,17 @@ IDLE: dict[str, Any] = {"timeouts": {"connect": "1s", "headers": "1s", "first_to
 FIRST: dict[str, Any] = {"timeouts": {"connect": "1s", "headers": "1s", "first_token": "80ms", "idle": "1s"}}
 
 
+@pytest.mark.virtual
 async def test_e12_a_stall_in_the_middle():
     """The idle limit ends it, and what was seen is kept."""
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     error = await interrupted(streams(*GOOD[:4], ending="hang"), ProviderTimeout, "It is 391", **IDLE)
 
     assert "idle" == error.error.phase  # type: ignore[attr-defined]
-    assert time.monotonic() - began < 0.5
+    assert 0.08 <= asyncio.get_running_loop().time() - began < 0.1
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("ping", [b": ping\n\n", ROLE, event({"choices": []}), b"event: ping\n\n"], ids=len)
 async def test_e13_pings_for_ever_in_the_middle(ping):
     """Bytes flow, nothing is said: the idle limit counts what means something."""
@@ -264,6 +266,7 @@ async def test_e13_pings_for_ever_in_the_middle(ping):
     assert "idle" == error.error.phase  # type: ignore[attr-defined]
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("ping", [b": PROCESSING\n\n", ROLE, event({"choices": []})], ids=len)
 async def test_e14_pings_before_the_first_word(ping):
     """The limit for the first token ends it: to B."""

@@ -1,6 +1,7 @@
 """A stage for failures: emulators, a router over them, and every event that it emitted.
 
-Over sockets; in memory where the test runs in virtual time."""
+Over sockets; in memory where the test runs in virtual time.
+"""
 
 from __future__ import annotations
 
