@@ -246,7 +246,7 @@ class Scene(Stage):
 
     async def at_rest(self) -> None:
         """Nothing is held any more: no connection in use, no load."""
-        assert await soon(lambda: self.connections == 0, 0.2)
+        assert await soon(lambda: self.connections == 0)
         assert [0] * len(self.emulators) == self.loads
 
 

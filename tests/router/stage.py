@@ -195,8 +195,8 @@ async def stage(
         await asyncio.sleep(0.001)
 
 
-async def soon(condition: Any, within: float = 0.1) -> bool:
-    """Whether *condition* comes true within so many seconds."""
+async def soon(condition: Any, within: float = 5.0) -> bool:
+    """Whether *condition* comes true within so many seconds: of patience, for the machine may be busy."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
