@@ -1,5 +1,7 @@
 """What every test gets: aioresponses mended for the aiohttp of today, and `async def` tests without a plugin.
 
+A test that is marked `virtual` runs in virtual time: a busy machine cannot make it late. It has no sockets then.
+
 Async fixtures are not supported; a test opens what it needs with `async with`, and so closes it in the same loop.
 """
 
@@ -16,6 +18,8 @@ import aiohttp
 import aioresponses.core
 import pytest
 from aiohttp.client_proto import ResponseHandler
+
+from router.lab.virtual import Threadless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +59,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    with asyncio.Runner(debug=False) as runner:
+    factory = Threadless if pyfuncitem.get_closest_marker("virtual") else None
+    with asyncio.Runner(debug=False, loop_factory=factory) as runner:
         left = runner.run(_tasks_left_by(pyfuncitem.obj(**arguments)))
     if left:
         pytest.fail("the test left tasks behind:\n" + "\n".join(f"  {task}" for task in left), pytrace=False)

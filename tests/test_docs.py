@@ -2,7 +2,8 @@
 
 - The python blocks of a file run top to bottom in one namespace, in an empty folder; `await` may stand at top level.
 - A block whose first line is a comment with a file name (`# routes.yaml - decisions`) is written to that folder under
-  that name, before what follows it runs. One that is called `test_*.py` is then run by a pytest of its own.
+  that name, before what follows it runs. Those that are called `test_*.py` are run when all is there, by a pytest of
+  their own.
 - A yaml block with `routes:`, `providers:` or `models:` at its top level is opened by `Router.open`.
 - `<!-- not run: reason -->` before a block leaves it out.
 - Every key that a block or the catalog reads from the environment is a dummy, and no address but this machine's
@@ -76,6 +77,7 @@ def blocks(markdown: str) -> Iterator[Block]:
 def run_blocks(document: Path, folder: Path) -> dict[str, Any]:
     """Run the python blocks of *document* in one namespace and one loop; return the namespace."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
+    tests: list[str] = []
     with asyncio.Runner(debug=False) as runner:
         for block in blocks(document.read_text("utf-8")):
             if not block.runs:
@@ -83,17 +85,20 @@ def run_blocks(document: Path, folder: Path) -> dict[str, Any]:
             if block.file_name:
                 (folder / block.file_name).write_text(block.text, "utf-8")
             if block.file_name and TESTS.fullmatch(block.file_name):
-                run_tests(folder, block.file_name)
+                assert block.file_name not in tests, f"{document.name} shows {block.file_name} twice"
+                tests.append(block.file_name)
             elif block.language == "python":
                 run_block(block, str(document), namespace, runner)
         left = asyncio.all_tasks(runner.get_loop())
     assert set() == left, f"the blocks of {document.name} left tasks behind"
+    if tests:
+        run_tests(folder, *tests)
     return namespace
 
 
-def run_tests(folder: Path, name: str) -> None:
-    """Run a file of tests as its reader would: with what is installed, and nothing of this suite."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", name]
+def run_tests(folder: Path, *names: str) -> None:
+    """Run files of tests as their reader would: with what is installed, and nothing of this suite."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", *names]
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
     assert 0 == ran.returncode, ran.stdout + ran.stderr

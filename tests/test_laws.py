@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,8 +147,9 @@ def among(source: Source, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(source.path, pattern) for pattern in patterns)
 
 
+@cache
 def sources() -> list[Source]:
-    """Every Python file of the packages."""
+    """Every Python file of the packages. Read once: what is parsed is looked at and never changed."""
     files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     return [Source(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))) for path in files]
 

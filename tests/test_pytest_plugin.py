@@ -1,4 +1,7 @@
-"""The plugin as it is installed: in a pytest of its own, used and unused, with and without the usual async plugins."""
+"""The plugin as it is installed: in a pytest of its own, used and unused, with and without the usual async plugins.
+
+In a process of its own where what is imported or installed is the point; else in this one, which has it imported.
+"""
 
 from __future__ import annotations
 
@@ -56,24 +59,32 @@ ROUTES = """
 PLAIN = ("-p", "no:asyncio", "-p", "no:anyio")  # without the plugins for coroutines, though they are installed here
 
 
-def run(
-    folder: Path, test: str, *arguments: str, code: str = "", deep: bool = False, plugins: tuple[str, ...] = PLAIN
-) -> subprocess.CompletedProcess[str]:
-    """A suite of one file, in *folder*, in a process that has nothing of ours but what is installed."""
+def written(folder: Path, test: str) -> None:
+    """A suite of one file, in *folder*."""
     (folder / "routes.yaml").write_text(textwrap.dedent(ROUTES))
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
     (folder / "test_it.py").write_text(textwrap.dedent(test))
-    where = folder / "deep" if deep else folder
-    where.mkdir(exist_ok=True)
+
+
+def spawn(folder: Path, test: str, *, code: str = "") -> subprocess.CompletedProcess[str]:
+    """Run it in a process that has nothing of ours but what is installed."""
+    written(folder, test)
     program = code or "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
     return subprocess.run(
-        [sys.executable, "-c", program, "-q", "-p", "no:cacheprovider", *plugins, str(folder), *arguments],
-        cwd=where,
+        [sys.executable, "-c", program, "-q", "-p", "no:cacheprovider", *PLAIN, str(folder)],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
+
+
+def run(pytester: pytest.Pytester, test: str, *arguments: str, plugins: tuple[str, ...] = PLAIN) -> str:
+    """Run it in this process; what it prints."""
+    written(pytester.path, test)
+    given = ("-q", "-p", "no:cacheprovider", *plugins, f"--rootdir={pytester.path}", str(pytester.path), *arguments)
+    return pytester.runpytest_inprocess(*given).stdout.str()
 
 
 def test_it_is_registered():
@@ -87,7 +98,7 @@ def test_it_is_registered():
 
 def test_a_suite_that_uses_it(tmp_path):
     """Without a conftest, a key or a plugin for coroutines; a failure is readable."""
-    ran = run(tmp_path, USED)
+    ran = spawn(tmp_path, USED)
 
     assert "4 passed" in ran.stdout, ran.stdout + ran.stderr
     assert "1 failed" in ran.stdout
@@ -96,11 +107,11 @@ def test_a_suite_that_uses_it(tmp_path):
     assert "router/lab/assertions.py" not in ran.stdout  # the traceback ends in the test
 
 
-def test_from_another_directory(tmp_path):
+def test_from_another_directory(pytester, monkeypatch):
     """A relative path is looked for at pytest's root too."""
-    ran = run(tmp_path, USED, "-k", "failover or drill", deep=True)
+    monkeypatch.chdir(pytester.mkdir("deep"))
 
-    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "2 passed" in run(pytester, USED, "-k", "failover or drill")
 
 
 UNUSED = "def test_nothing():\n    pass\n"
@@ -115,27 +126,27 @@ sys.exit(code)
 
 def test_a_suite_that_does_not_use_it(tmp_path):
     """It costs one small module, and nothing that it stands on."""
-    ran = run(tmp_path, UNUSED, code=NOTHING_OF_OURS)
+    ran = spawn(tmp_path, UNUSED, code=NOTHING_OF_OURS)
 
     assert 0 == ran.returncode, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
     assert "imported: [] True" in ran.stdout
 
 
-def test_it_can_be_switched_off(tmp_path):
+def test_it_can_be_switched_off(pytester):
     """As any plugin; then its fixtures are not there."""
-    ran = run(tmp_path, "def test_it(provider_lab):\n    pass\n", "-p", "no:provider_router")
+    told = run(pytester, "def test_it(provider_lab):\n    pass\n", "-p", "no:provider_router")
 
-    assert "fixture 'provider_lab' not found" in ran.stdout
+    assert "fixture 'provider_lab' not found" in told
 
 
-def test_help_names_the_fixtures(tmp_path):
+def test_help_names_the_fixtures(pytester):
     """With the first line of what they are for."""
-    ran = run(tmp_path, UNUSED, "--fixtures")
+    told = run(pytester, UNUSED, "--fixtures")
 
-    assert "provider_lab" in ran.stdout
-    assert "Emulated providers, and routers over them: no key, no network, no waiting." in ran.stdout
-    assert "Rehearse outages on a routes file" in ran.stdout
+    assert "provider_lab" in told
+    assert "Emulated providers, and routers over them: no key, no network, no waiting." in told
+    assert "Rehearse outages on a routes file" in told
 
 
 ASYNC = """
@@ -168,11 +179,8 @@ ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
     ],
     ids=["pytest-asyncio, strict", "pytest-asyncio, auto", "anyio"],
 )
-def test_beside_a_plugin_for_coroutines(tmp_path, mark, options):
+def test_beside_a_plugin_for_coroutines(pytester, mark, options):
     """Both kinds of tests work, in every mode."""
-    (tmp_path / "conftest.py").write_text(
-        "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
-    )
-    ran = run(tmp_path, ASYNC % mark, *options, plugins=())
+    pytester.makeconftest("import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n")
 
-    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "2 passed" in run(pytester, ASYNC % mark, *options, plugins=())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from router.lab.drills import drill
@@ -12,13 +14,16 @@ from tests.cli.test_broken_examples import STATIC
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_passes_every_scenario(path):
-    """All that apply to its routes; and most do."""
+    """All that apply to its routes, and most do; they take no time to speak of."""
+    began = process_time()
     report = drill(path)
+    took = process_time() - began
     verdicts = {(one.name, one.route): one.verdict for one in report.scenarios}
 
     assert {} == {where: word for where, word in verdicts.items() if word not in ("pass", "skipped")}, str(report)
     assert sum(word == "pass" for word in verdicts.values()) > 0.9 * len(verdicts)
     assert report.ok
+    assert took < 10  # seconds of the processor, of the 20 that two cores may take for one file
 
 
 # Each with the scenario that tells.

@@ -26,7 +26,7 @@ def recorded(tmp_path_factory):
     file = folder / "traffic.jsonl"
     with emulating(folder, ROUTES) as config:
         asked = ("chat", "-c", str(config), "--record", str(file))
-        first, second = spawn(*asked, "17 * 23?"), spawn(*asked, "--no-stream", "18 * 23?")
+        first, second = spawn(*asked, "17 * 23?"), run(*asked, "--no-stream", "18 * 23?")
     assert (0, 0) == (first.code, second.code), first.err + second.err
     return file, first
 
@@ -50,8 +50,8 @@ def test_emulate_serves_a_recording(recorded, tmp_path):
         config = tmp_path / "routes.yaml"
         providers = {name: {**one, "api_key": "another-secret"} for name, one in emulators.items()}
         config.write_text(yaml.safe_dump({"providers": providers, "routes": ROUTES}))
-        again = spawn("chat", "-c", str(config), "17 * 23?")
-        other = spawn("chat", "-c", str(config), "19 * 23?")
+        again = run("chat", "-c", str(config), "17 * 23?")
+        other = run("chat", "-c", str(config), "19 * 23?")
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 

@@ -134,6 +134,6 @@ def test_a_route_that_the_other_file_does_not_have_is_said(records, tmp_path):
 
 def test_every_process_prints_the_same(records):
     """Whatever the hashes."""
-    printed = {spawn("replay", records, "--json", PYTHONHASHSEED=seed).out for seed in ("0", "77")}
+    printed = {run("replay", records, "--json").out, spawn("replay", records, "--json", PYTHONHASHSEED="77").out}
 
     assert 1 == len(printed)

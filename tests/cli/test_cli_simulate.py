@@ -54,7 +54,7 @@ def test_json_has_it_all(routes):
 def test_a_seed_is_the_same_bytes_in_every_process(routes):
     """Whatever the order in which Python's hashes happen to be, and whatever the environment holds."""
     arguments = ("simulate", routes, *SHORT, "--fault", "all:reset:5%", "--routers", "2", "--seed", "7", "--json")
-    outs = [spawn(*arguments, PYTHONHASHSEED=seed, ALPHA_KEY=f"secret-{seed}").out for seed in ("0", "1", "4711")]
+    outs = [run(*arguments).out, spawn(*arguments, PYTHONHASHSEED="4711", ALPHA_KEY="secret-4711").out]
 
     assert 1 == len(set(outs))
     assert json.loads(outs[0])["requests"] > 500

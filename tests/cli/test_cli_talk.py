@@ -110,10 +110,10 @@ def routes(tmp_path_factory):
         yield str(path)
 
 
-@pytest.mark.parametrize("streaming", [[], ["--no-stream"]])
-def test_the_answer_is_on_stdout_and_all_else_beside_it(routes, streaming):
+@pytest.mark.parametrize(("as_started", "streaming"), [(spawn, []), (run, ["--no-stream"])])
+def test_the_answer_is_on_stdout_and_all_else_beside_it(routes, as_started, streaming):
     """Reasoning first, then a footer: who answered, what was changed, tokens and cost."""
-    ran = spawn("chat", "--config", routes, "--effort", "low", *streaming, "17 * 23?")
+    ran = as_started("chat", "--config", routes, "--effort", "low", *streaming, "17 * 23?")
 
     assert (0, "You said: 17 * 23?\n") == (ran.code, ran.out)
     reasoning, footer, change = ran.err.splitlines()
@@ -126,15 +126,15 @@ def test_the_answer_is_on_stdout_and_all_else_beside_it(routes, streaming):
 
 def test_a_prompt_can_come_from_stdin(routes):
     """Without the newline at its end."""
-    ran = spawn("chat", "-c", routes, "-m", "runware/qwen3.5-27b", text="Hi\n")
+    ran = run("chat", "-c", routes, "-m", "runware/qwen3.5-27b", text="Hi\n")
 
     assert (0, "You said: Hi\n") == (ran.code, ran.out)
-    assert 2 == spawn("chat", "-c", routes, text=" \n").code
+    assert 2 == run("chat", "-c", routes, text=" \n").code
 
 
 def test_json_is_the_openai_answer_and_what_the_router_did(routes):
     """One object."""
-    ran = spawn("chat", "-c", routes, "--json", "-s", "Be brief.", "--max-tokens", "100", "Hi")
+    ran = run("chat", "-c", routes, "--json", "-s", "Be brief.", "--max-tokens", "100", "Hi")
 
     assert (0, "") == (ran.code, ran.err)
     assert "You said: Hi" == ran.json["choices"][0]["message"]["content"]
@@ -163,7 +163,7 @@ def test_without_an_answer_the_exit_code_is_1(tmp_path):
 
 def test_a_request_that_nobody_may_serve_names_everybody(routes):
     """And exits with 1."""
-    ran = spawn("chat", "-c", routes, "-m", "aiml/qwen3.6-35b-a3b", "--effort", "none", "Hi")
+    ran = run("chat", "-c", routes, "-m", "aiml/qwen3.6-35b-a3b", "--effort", "none", "Hi")
 
     assert (1, "") == (ran.code, ran.out)
     assert "aiml/qwen3.6-35b-a3b: reasoning_effort" in ran.err
@@ -237,7 +237,7 @@ def test_the_demo_fails_over_and_says_so():
 
 def test_the_demo_has_the_same_facts_for_machines():
     """Two rounds that really happened, and everybody's translation."""
-    ran = spawn("demo", "--json")
+    ran = run("demo", "--json")
     whole, streamed = ran.json["rounds"]
 
     assert (0, "") == (ran.code, ran.err)

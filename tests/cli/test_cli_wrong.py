@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import COMMAND, KEYS, environment, run, spawn, write
+from tests.cli.running import COMMAND, KEYS, environment, run, write
 
 GOOD = '{"model": "qwen3.5-27b", "messages": [{"role": "user", "content": "Hi"}]}'
 FILES = {
@@ -208,4 +208,6 @@ def test_colours_only_where_they_are_welcome(tmp_path):
         ({"FORCE_COLOR": "1"}, True),
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ):
-        assert coloured == ("\x1b[31m" in spawn("check", path, **environ).out), environ
+        assert coloured == (
+            "\x1b[31m" in run("check", path, **{"FORCE_COLOR": None, "NO_COLOR": None, **environ}).out
+        ), environ

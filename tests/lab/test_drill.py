@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import pytest
@@ -41,14 +40,6 @@ def test_the_sixteen_and_those_of_the_providers_are_there_by_name():
         "model-retired", "cold-start", "account-rate-limit", "duplicate-task",
     } <= set(named)  # fmt: skip
     assert all(script.says and script.name == name for name, script in named.items())
-
-
-def test_all_scenarios_take_no_time_to_speak_of():
-    """On the longest of the examples, which tests/cli/test_broken_examples_drill.py holds to their verdicts."""
-    began = process_time()
-    drill(ROOT / "examples" / "routes.yaml")
-
-    assert process_time() - began < 10  # of the 20 seconds that two cores may take for all of them
 
 
 def test_two_providers_of_one_model_pass_everything():
@@ -432,7 +423,8 @@ def test_the_same_seed_gives_the_same_report_to_the_byte(tmp_path):
     first = told(3, "1")
 
     assert first == told(3, "2")
-    assert json.loads(first)["scenarios"] != json.loads(told(4, "1"))["scenarios"]
+    other = drill(tmp_path / "routes.yaml", ["hiccups", "cut"], seed=4).to_json()
+    assert json.loads(first)["scenarios"] != json.loads(other)["scenarios"]
 
 
 def test_what_is_rehearsed_is_not_in_the_log(caplog, monkeypatch):

@@ -1,4 +1,6 @@
-"""Raw servers for the fault matrix, a router over two of them (`a` has the fault, `b` is healthy), and time that hurries.
+"""Raw servers for the fault matrix, a router over two of them (`a` has the fault, `b` is healthy).
+
+Over sockets; in memory where the test runs in virtual time.
 
 A script plays one request: it writes whatever bytes it likes and says whether the connection is kept.
 """
@@ -11,15 +13,19 @@ import json
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Literal, cast
 
+from providers.transport import Transport
 from providers.types import Attempt
 from router import Router
 from router.events import Event
+from router.lab.memory import Network
+from router.lab.virtual import VirtualLoop
 from tests.router.stage import PLACEHOLDER, QUICK, Heard, Stage, _loaded, _moved, soon
 
 KEY = "sk-matrix-canary-0123456789"
@@ -89,7 +95,8 @@ class Line:
         """RST; what was written before gets a moment to be read, which an RST would overtake."""
         await asyncio.sleep(0.01)
         connection = self.writer.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if connection is not None:  # in memory there is none: there, to abort is to reset
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def hang(self) -> None:
@@ -199,15 +206,22 @@ class Origin:
 
 
 @asynccontextmanager
-async def serve(*scripts: Script, uploads: bool = False) -> AsyncIterator[Origin]:
-    """An origin on a free port."""
+async def serve(
+    *scripts: Script, uploads: bool = False, name: str = "", network: Network | None = None
+) -> AsyncIterator[Origin]:
+    """An origin on a free port; or in memory, as *name* on *network*."""
     origin = Origin(scripts, uploads)
-    server = await asyncio.start_server(origin._play, "127.0.0.1", 0)
-    origin.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    if network is None:
+        server = await asyncio.start_server(origin._play, "127.0.0.1", 0)
+        origin.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        stop = server.close
+    else:
+        network.listen(f"{name}.test", lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), origin._play))
+        origin.base_url, stop = f"http://{name}.test/v1", partial(network.stop, f"{name}.test")
     try:
         yield origin
     finally:
-        server.close()
+        stop()
         for task in [*origin._tasks]:
             task.cancel()
         await asyncio.gather(*origin._tasks, return_exceptions=True)
@@ -232,7 +246,7 @@ class Scene(Stage):
 
     async def at_rest(self) -> None:
         """Nothing is held any more: no connection in use, no load."""
-        assert await soon(lambda: self.connections == 0, 0.2)
+        assert await soon(lambda: self.connections == 0)
         assert [0] * len(self.emulators) == self.loads
 
 
@@ -265,16 +279,25 @@ async def scene(
         "routes": {"chat": {"deployments": [f"{name}/m" for name in names], "policy": "quick"}},
         "policies": {"quick": {**QUICK, **(policy or {})}},
     }
+    network = Network() if isinstance(asyncio.get_running_loop(), VirtualLoop) else None
+    reached: dict[str, Any] = {}
+    if network is not None:
+        reached["transports"] = lambda _: Transport(create_connection=network.create_connection, clock=network.now)
     async with contextlib.AsyncExitStack() as stack:
         origins = {
             name: await stack.enter_async_context(
-                serve(*(script if isinstance(script, Sequence) else [script]), uploads=uploads and name == "a")
+                serve(
+                    *(script if isinstance(script, Sequence) else [script]),
+                    uploads=uploads and name == "a",
+                    name=name,
+                    network=network,
+                )
             )
             for name, script in zip(names, scripts, strict=True)
         }
         events: list[Event] = []
         config = _moved(_loaded(json.dumps(written)), cast("Any", origins))
-        async with Router(config, hooks=[events.append], rng=Random(7)) as router:
+        async with Router(config, hooks=[events.append], rng=Random(7), **reached) as router:
             yield Scene(router, cast("Any", origins), events)
         await asyncio.sleep(0.001)
 
@@ -320,32 +343,6 @@ async def to_b(
 
 
 # -- time
-
-
-class _HurriedSelector:
-    """A selector that waits a fraction of what it is asked to."""
-
-    def __init__(self, selector: Any, speed: float) -> None:
-        self._selector, self._speed = selector, speed
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._selector, name)
-
-    def select(self, timeout: float | None = None) -> Any:
-        return self._selector.select(timeout if timeout is None else timeout / self._speed)
-
-
-@contextmanager
-def hurried(speed: float) -> Iterator[None]:
-    """Virtual time: the running loop's clock goes *speed* times as fast, so that limits of a minute take less than one."""
-    loop: Any = asyncio.get_running_loop()
-    clock, selector, began = loop.time, loop._selector, loop.time()
-    loop.time = lambda: began + (clock() - began) * speed
-    loop._selector = _HurriedSelector(selector, speed)
-    try:
-        yield
-    finally:
-        loop.time, loop._selector = clock, selector
 
 
 async def longest_stall(work: Awaitable[Any]) -> tuple[Any, float]:

@@ -202,26 +202,24 @@ async def test_e8_done_without_finish_reason():
     assert (TEXT, "unknown") == (heard.content, heard.answer.finish_reason)
 
 
+@pytest.mark.virtual
 async def test_e9_held_open_after_done():
     """The iterator ends at once; what is left is drained for 100 ms and then closed, not leaked."""
-    waits, done = [], 0.0
+    done, loop = 0.0, asyncio.get_running_loop()
 
     async def script(line: Line) -> None:
         nonlocal done
         await line.say(SSE + b"".join(map(chunk, GOOD)))
-        done = time.monotonic()
+        done = loop.time()
         await line.hang()
 
-    for _ in range(5):
-        async with scene(script) as on:
-            heard = await on.ask(streaming=True)
-            waits.append(time.monotonic() - done)
+    async with scene(script) as on:
+        heard = await on.ask(streaming=True)
 
-            assert None is heard.error
-            assert TEXT == heard.content
-            assert await soon(lambda: on.connections == 0 and on.a.open == 0, 0.2)
-
-    assert min(waits) < 0.005
+        assert loop.time() - done < 0.001
+        assert None is heard.error
+        assert TEXT == heard.content
+        assert await soon(lambda: on.connections == 0 and on.a.open == 0, 0.11)
 
 
 async def test_e10_twenty_streams_two_connections():
@@ -246,15 +244,17 @@ IDLE: dict[str, Any] = {"timeouts": {"connect": "1s", "headers": "1s", "first_to
 FIRST: dict[str, Any] = {"timeouts": {"connect": "1s", "headers": "1s", "first_token": "80ms", "idle": "1s"}}
 
 
+@pytest.mark.virtual
 async def test_e12_a_stall_in_the_middle():
     """The idle limit ends it, and what was seen is kept."""
-    began = time.monotonic()
+    began = asyncio.get_running_loop().time()
     error = await interrupted(streams(*GOOD[:4], ending="hang"), ProviderTimeout, "It is 391", **IDLE)
 
     assert "idle" == error.error.phase  # type: ignore[attr-defined]
-    assert time.monotonic() - began < 0.5
+    assert 0.08 <= asyncio.get_running_loop().time() - began < 0.1
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("ping", [b": ping\n\n", ROLE, event({"choices": []}), b"event: ping\n\n"], ids=len)
 async def test_e13_pings_for_ever_in_the_middle(ping):
     """Bytes flow, nothing is said: the idle limit counts what means something."""
@@ -264,6 +264,7 @@ async def test_e13_pings_for_ever_in_the_middle(ping):
     assert "idle" == error.error.phase  # type: ignore[attr-defined]
 
 
+@pytest.mark.virtual
 @pytest.mark.parametrize("ping", [b": PROCESSING\n\n", ROLE, event({"choices": []})], ids=len)
 async def test_e14_pings_before_the_first_word(ping):
     """The limit for the first token ends it: to B."""
@@ -570,7 +571,7 @@ async def test_e30_the_caller_leaves(leave):
     """The socket is closed within 100 ms, and what was seen has an estimated cost."""
     async with scene(streams(*GOOD[:4], ending="hang"), answers(), rows={"price": PRICE}) as on:
         await leave(on)
-        assert await soon(lambda: on.a.open == 0, 0.1)
+        assert await soon(lambda: on.a.open == 0)
 
         assert ["canceled"] == on.outcomes == [end.outcome for end in on.ends]
         (ended,) = on.attempts

@@ -31,7 +31,7 @@ from tests.matrix.timeline import QUICK, ask, says
 from tests.simulation import fleet
 from tests.simulation.test_fleet import REQUEST, held
 
-SEED = 3  # the scenarios themselves are tested with others
+SEED = 3  # `scripts/fleet --seed N` plays the scenarios under another
 SELECTS = ("priority", "weighted", "cheapest", "fastest", "least_busy")
 
 

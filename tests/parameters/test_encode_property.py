@@ -103,7 +103,7 @@ def requests(draw: st.DrawFn) -> Request:
     return Request(model="m", messages=draw(messages()), **fields)
 
 
-@settings(max_examples=2000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=800, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(request=requests(), name=st.sampled_from(NAMES), streaming=st.booleans())
 def test_what_is_asked_is_sent_or_reported_and_nothing_else_is_sent(request, name, streaming):
     """Nothing is lost and nothing is made up, whoever is asked."""

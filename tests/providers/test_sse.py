@@ -190,7 +190,7 @@ def test_vectors_after_an_event(stream: bytes, expected: list[tuple[str, str, st
         assert events == parser.feed(stream)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(streams, places)
 def test_any_split_gives_the_same_events(stream: bytes, places: list[int]) -> None:
     """For any bytes and any split, the fast path, the machine and the words of the standard agree."""
@@ -201,7 +201,7 @@ def test_any_split_gives_the_same_events(stream: bytes, places: list[int]) -> No
     assert expected == parse(Machine(), reads)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(streams, max_size=6))
 def test_any_reads_after_an_event_give_the_same_events(reads: list[bytes]) -> None:
     """Where every read could be cut as whole frames, the fast path gives what the machine gives."""
@@ -210,7 +210,7 @@ def test_any_reads_after_an_event_give_the_same_events(reads: list[bytes]) -> No
     assert parse(Machine(), reads) == parse(EventParser(), reads)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(streams, places, st.integers(0, 16), st.integers(0, 16))
 def test_any_split_meets_the_same_limit(stream: bytes, places: list[int], max_line: int, max_event: int) -> None:
     """The events before a limit and the limit that is met do not depend on the split or on the path."""

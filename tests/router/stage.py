@@ -1,11 +1,13 @@
-"""A stage for failures: emulators over sockets, a router over them, and every event that it emitted."""
+"""A stage for failures: emulators, a router over them, and every event that it emitted.
+
+Over sockets; in memory where the test runs in virtual time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,9 @@ from typing import Any
 from router import Router
 from router.config import Config, Deployment
 from router.events import AttemptEnded, Event, RequestEnded
-from router.lab import Answer, Emulator, emulate_all
+from router.lab import Answer, Emulator, emulate_all, in_memory
+from router.lab.emulators import EMULATORS
+from router.lab.virtual import VirtualLoop
 from router.load import load
 
 PROVIDERS = ("mixlayer", "runware", "empiriolabs", "aiml")
@@ -90,7 +94,8 @@ class Stage:
 
     async def ask(self, *, streaming: bool = False, **fields: Any) -> Heard:
         """Ask; a failure is kept, not raised."""
-        heard, began = Heard(), time.monotonic()
+        heard, loop = Heard(), asyncio.get_running_loop()
+        began = loop.time()
         request = {**REQUEST, **fields}
         try:
             if streaming:
@@ -101,7 +106,7 @@ class Stage:
                 heard.answer = await self.router.complete(request)
         except Exception as error:  # noqa: BLE001  # what it is is asserted by the test
             heard.error = error
-        heard.seconds = time.monotonic() - began
+        heard.seconds = loop.time() - began
         return heard
 
 
@@ -148,6 +153,19 @@ def _moved(config: Config, emulators: Mapping[str, Emulator]) -> Config:
 
 
 @asynccontextmanager
+async def emulated(
+    names: Sequence[str], switches: Mapping[str, Mapping[str, Any]]
+) -> AsyncIterator[tuple[Mapping[str, Emulator], dict[str, Any]]]:
+    """Emulators of *names*, and what a router is given to reach them: nothing for sockets."""
+    if not isinstance(asyncio.get_running_loop(), VirtualLoop):
+        async with emulate_all(names=tuple(names), switches=switches) as emulators:
+            yield emulators, {}
+        return
+    async with in_memory({name: EMULATORS[name](**switches.get(name, {})) for name in names}) as lab:
+        yield lab.emulators, {"transports": lab.transports}
+
+
+@asynccontextmanager
 async def stage(
     *names: str,
     policy: Mapping[str, Any] | None = None,
@@ -156,7 +174,7 @@ async def stage(
     hooks: Sequence[Any] = (),
 ) -> AsyncIterator[Stage]:
     """Emulators of *names*, and a router whose route `chat` asks them in this order under QUICK and *policy*."""
-    async with emulate_all(names=names, switches=switches) as emulators:
+    async with emulated(names, switches or {}) as (emulators, reached):
         for name, emulator in emulators.items():
             emulator.reply(Answer(TEXT.format(name=name), THOUGHT))
         written = {
@@ -171,14 +189,14 @@ async def stage(
             written["providers"]["runware"].setdefault("polling", {"first": 0.02, "factor": 1.2, "longest": 0.05})
         config = _moved(_loaded(json.dumps(written)), emulators)
         events: list[Event] = []
-        async with Router(config, hooks=[events.append, *hooks], rng=Random(7)) as router:
-            yield Stage(router, emulators, events)
+        async with Router(config, hooks=[events.append, *hooks], rng=Random(7), **reached) as router:
+            yield Stage(router, dict(emulators), events)
         # The emulators see that the router has gone before they end, or each would wait for its connections.
         await asyncio.sleep(0.001)
 
 
-async def soon(condition: Any, within: float = 0.1) -> bool:
-    """Whether *condition* comes true within so many seconds."""
+async def soon(condition: Any, within: float = 5.0) -> bool:
+    """Whether *condition* comes true within so many seconds: of patience, for the machine may be busy."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110  # what is waited for tells nobody

@@ -66,7 +66,7 @@ def way(streaming: bool) -> Callable[[Router], Awaitable[Any]]:
 
 async def at_rest(on: Stage) -> None:
     """Everything is as if the request had never been: no task, no socket, no load; and one record each."""
-    assert await soon(lambda: on.served == 0, 0.1), "an emulator still sees the client"
+    assert await soon(lambda: on.served == 0), "an emulator still sees the client"
     assert 0 == on.connections
     assert [0] * len(on.emulators) == on.loads
 
@@ -283,7 +283,7 @@ async def test_a_stream_that_is_left_early(leave):
         on.first.fail(Fault.stall_after(4))
         before = await tasks_of(on)
         await leave(on)
-        assert await soon(lambda: on.served == 0 and on.ends, 0.1)
+        assert await soon(lambda: on.served == 0 and on.ends)
         await at_rest(on)
 
         recorded_once(on)

@@ -1,4 +1,7 @@
-"""What a fleet promises, measured on the real router in virtual time. `scripts/fleet` prints the same numbers."""
+"""What a fleet promises, measured on the real router in virtual time. `scripts/fleet` prints the same numbers.
+
+The promises that have a row in the fault matrix are held by `tests/matrix/test_2i.py`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,6 @@ from router.lab.virtual import (
 from tests.simulation import fleet
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = (1, 2)
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "17 * 23?"}]}
 
 
@@ -47,27 +49,6 @@ def held(scenario: Any, seed: int) -> fleet.Story:
     return story
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_total_outage_is_not_made_worse(seed):
-    """I2, 3: next to nothing is sent into it, and who is not sent knows at once."""
-    held(fleet.outage, seed)
-
-
-@pytest.mark.parametrize(
-    "scenario",
-    [fleet.comeback, fleet.hanging, fleet.primary_down, fleet.faults, fleet.alone, fleet.recovery, fleet.brownout],
-    ids=lambda scenario: scenario.__name__,
-)
-def test_a_promise_of_the_fleet(scenario):
-    """I1, I3, I4, I7, I10, I11: what each says, within its numbers."""
-    held(scenario, 1)
-
-
-def test_flapping_is_damped():
-    """I6: up for five seconds and down for five."""
-    held(fleet.flapping, 1)
-
-
 def test_every_move_of_a_circuit_is_told():
     """As `CircuitChanged` says: open, half-open, closed; and never a state that it was in already."""
     states = [state for _, state in fleet.recovery(1)[0].transitions("alpha")]
@@ -76,17 +57,9 @@ def test_every_move_of_a_circuit_is_told():
     assert all(one != other for one, other in pairwise(states))
 
 
-def test_a_slow_one_loses_its_traffic():
-    """I8: ten times slower, and within a minute nine calls in ten go elsewhere (`select: fastest`)."""
-    _, (before, during, _) = fleet.slow(1)
-
-    assert before.holds
-    assert during.holds
-
-
-def test_a_slow_one_gets_its_traffic_back():
-    """I8: when it is quick again."""
-    assert fleet.slow(1)[1][2].holds
+def test_a_slow_one_loses_its_traffic_and_gets_it_back():
+    """I8: ten times slower, and within a minute nine calls in ten go elsewhere (`select: fastest`), until it is quick."""
+    held(fleet.slow, 1)
 
 
 def test_a_slow_one_is_demoted_whatever_the_selection():
@@ -173,19 +146,16 @@ def test_the_same_seed_tells_the_same_story():
 
 def test_the_order_of_hashes_does_not_matter():
     """40: nor does the process."""
-    digests = {fleet.short(7).digest}
-    for seed in ("0", "1", "4242"):
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.simulation.fleet", "--digest", "--seed", "7"],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        digests.add(done.stdout.strip())
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.fleet", "--digest", "--seed", "7"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "4242"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    assert 1 == len(digests)
+    assert fleet.short(7).digest == done.stdout.strip()
 
 
 # -- the harness itself -----------------------------------------------------------------------------------------------
