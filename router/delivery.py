@@ -60,7 +60,7 @@ class Shell(Protocol):
 class Delivery:
     """One attempt: an exchange with what came of it so far. Recorded exactly once, however it ends."""
 
-    __slots__ = ("_began", "_candidate", "_chosen", "_exchange", "_folder", "_opened", "_place", "_recorded", "_run",
+    __slots__ = ("_began", "_candidate", "_chosen", "_exchange", "_folder", "_held", "_opened", "_recorded", "_run",
                  "_sent", "_shell", "_slots", "_step", "_ticket", "answer", "call", "outcome", "over", "pending", "ready",
                  "said_something")  # fmt: skip
 
@@ -75,7 +75,7 @@ class Delivery:
         self._ticket = ticket = shell.health.began(candidate.target, now, limit=step.limit, circuit=policy.circuit)
         if ticket.moved is not None:
             self._tell(ticket.moved, "a probe goes out")
-        self._place: Place | None = None
+        self._held: tuple[Account, Place] | None = None  # its place in the account's minute
         self._slots: list[Slots] = []
         self._sent: float | None = None  # when it left; None before that
         self._exchange: Exchange | None = None
@@ -179,7 +179,8 @@ class Delivery:
     async def _wait_for_place(self, account: Account) -> None:
         """Wait until the minute of the account has a place."""
         now = self._run.now
-        place = self._place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
+        place = account.reserve(now, estimate.prompt_tokens(self._run.plan.request))
+        self._held = account, place
         wait = place.at - now
         if wait <= 0:
             return
@@ -251,8 +252,9 @@ class Delivery:
         """The answer is whole: recorded as a success."""
         choices, run = self._folder.choices(), self._run
         usage = self._usage(choices)
-        if self._place is not None and usage.total_tokens is not None:
-            self._place.tokens = usage.total_tokens  # reserved were an estimate
+        if self._held is not None and usage.total_tokens is not None:
+            account, place = self._held
+            account.used(place, usage.total_tokens)
         state = self._shell.health.succeeded(self._ticket, run.now, usage.completion_tokens)
         run.plan.remember(self._candidate, usage)
         if state is not None:
