@@ -45,7 +45,7 @@ class Bar:
     retry_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for every call, and freezing triples what that costs
 class Ticket:
     """A call under way: given by `began`, handed back with its outcome, once. Two are never the same."""
 
