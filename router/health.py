@@ -93,7 +93,7 @@ class Health:
             names = " or ".join(provider.missing) or "its environment variable"
             return Bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
         pool = self._pools.get(provider.name)
-        if pool is not None and pool.keys and pool.ready_in(now) is None:
+        if pool is not None and pool.rests and pool.keys and pool.ready_in(now) is None:
             return Bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
         circuit = self._circuits.get(deployment.name)
         if circuit is not None and not circuit.admits(now):
@@ -104,11 +104,14 @@ class Health:
 
     def ready_in(self, deployment: Deployment, now: float) -> float:
         """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""
-        cooling = max(self._cooling.get(deployment.name, 0.0) - now, 0.0)
-        pool = self._pools.get(deployment.provider.name)
-        keys = (pool.ready_in(now) or 0.0) if pool is not None and pool.keys else 0.0
-        account = self._accounts.get(deployment.provider.name)
-        return max(cooling, keys, account.wait(now) if account is not None else 0.0)
+        name = deployment.provider.name
+        seconds = self._cooling.get(deployment.name, now) - now if self._cooling else 0.0
+        pool, account = self._pools.get(name), self._accounts.get(name)
+        if pool is not None and pool.rests and pool.keys:
+            seconds = max(seconds, pool.ready_in(now) or 0.0)
+        if account is not None:
+            seconds = max(seconds, account.wait(now))
+        return max(0.0, seconds)
 
     def aside(self, deployment: Deployment, now: float) -> str | None:
         """Why others should be asked before *deployment*, though it may be asked; None where nothing speaks for that."""
