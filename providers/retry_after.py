@@ -81,7 +81,7 @@ def nothing_left(headers: Mapping[str, str]) -> float | None:
 
     An answer that succeeded asks for no wait: this is what the next one would be told.
     """
-    return _reset(headers)
+    return _reset(headers) if headers else None
 
 
 def _reset(headers: Mapping[str, str]) -> float | None:

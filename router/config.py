@@ -16,6 +16,7 @@ from providers.dialect import Endpoint, Price
 from providers.secret import Secret
 from providers.types import Fidelity, OnInterruption, PriceLimit, Sampling
 from router.problems import Problem
+from router.terms import Terms, usual
 
 Select = Literal["priority", "weighted", "cheapest", "fastest", "least_busy"]
 Order = Literal["elsewhere_first", "here_first"]
@@ -156,7 +157,7 @@ class Gateway:
 class Deployment:
     """An endpoint with its place in a route. A lower *priority* is asked first; a *weight* of 0 never.
 
-    *limits* are those of this place alone, beside the ones of the provider's account.
+    *limits* are those of this place alone, beside the ones of the provider's account. *name* is `provider/model`.
     """
 
     endpoint: Endpoint
@@ -164,11 +165,10 @@ class Deployment:
     priority: int = 1
     weight: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    name: str = field(init=False, repr=False, compare=False)  # kept here: it is asked for a dozen times a request
 
-    @property
-    def name(self) -> str:
-        """`provider/model`."""
-        return self.endpoint.name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.endpoint.name)
 
     @property
     def price(self) -> Price | None:
@@ -214,7 +214,7 @@ class Route:
     """A name that callers may put in `model`. *fidelity* has a `default`, and fields that differ from it.
 
     *tiers* are the deployments by priority, lowest first, in the order of the file; without those of weight 0. *ranks* are
-    the same with what their order needs.
+    the same with what their order needs. *terms* are those of a request that has none of its own.
     """
 
     name: str
@@ -230,6 +230,7 @@ class Route:
     affinity: Affinity | None = None
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
     ranks: tuple[Tier, ...] = field(init=False, repr=False, compare=False)
+    terms: Terms = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         tiers: dict[int, list[Deployment]] = {}
@@ -240,11 +241,13 @@ class Route:
         sorted_tiers = tuple(tuple(tiers[priority]) for priority in sorted(tiers))
         object.__setattr__(self, "tiers", sorted_tiers)
         object.__setattr__(self, "ranks", tuple(Tier(tier) for tier in sorted_tiers))
+        object.__setattr__(self, "terms", usual(self))
 
     def under(self, policy: Policy) -> Route:
         """The same route under another policy; what was made of its deployments is not made again."""
         other = copy(self)
         object.__setattr__(other, "policy", policy)
+        object.__setattr__(other, "terms", usual(other))
         return other
 
 
@@ -306,7 +309,9 @@ class Config:
 
     def route(self, name: str) -> Route | None:
         """What *name* stands for: a route, else a model, else one deployment; None if nothing."""
-        for table in (self.routes, self.models, self.alone):
+        if (route := self.routes.get(name)) is not None:
+            return route
+        for table in (self.models, self.alone):
             if name in table:
                 return table[name]
         return None

@@ -258,8 +258,8 @@ class Delivery:
         choices, run = self._folder.choices(), self._run
         usage = self._usage(choices)
         if usage.total_tokens is not None:
-            for _, place in self._places:
-                place.tokens = usage.total_tokens  # reserved were an estimate
+            for account, place in self._places:
+                account.used(place, usage.total_tokens)  # reserved were an estimate
         state = self._shell.health.succeeded(self._ticket, run.now, usage.completion_tokens)
         run.plan.remember(self._candidate, usage)
         if state is not None:

@@ -45,7 +45,7 @@ class Bar:
     retry_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for every call, and freezing triples what that costs
 class Ticket:
     """A call under way: given by `began`, handed back with its outcome, once. Two are never the same."""
 
@@ -93,7 +93,7 @@ class Health:
             names = " or ".join(provider.missing) or "its environment variable"
             return Bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
         pool = self._pools.get(provider.name)
-        if pool is not None and pool.keys and pool.ready_in(now) is None:
+        if pool is not None and pool.rests and pool.keys and pool.ready_in(now) is None:
             return Bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
         circuit = self._circuits.get(deployment.name)
         if circuit is not None and not circuit.admits(now):
@@ -104,13 +104,16 @@ class Health:
 
     def ready_in(self, deployment: Deployment, now: float) -> float:
         """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""
-        cooling = max(self._cooling.get(deployment.name, 0.0) - now, 0.0)
-        pool = self._pools.get(deployment.provider.name)
-        keys = (pool.ready_in(now) or 0.0) if pool is not None and pool.keys else 0.0
-        if not self._accounts:
-            return max(cooling, keys)
-        known = (self._accounts.get(deployment.provider.name), self._accounts.get(deployment.name))
-        return max(cooling, keys, *(account.wait(now) for account in known if account is not None))
+        name, provider = deployment.name, deployment.provider.name
+        seconds = self._cooling.get(name, now) - now if self._cooling else 0.0
+        pool = self._pools.get(provider)
+        if pool is not None and pool.rests and pool.keys:
+            seconds = max(seconds, pool.ready_in(now) or 0.0)
+        if self._accounts:
+            for limited in (provider, name):
+                if (account := self._accounts.get(limited)) is not None:
+                    seconds = max(seconds, account.wait(now))
+        return max(0.0, seconds)
 
     def aside(self, deployment: Deployment, now: float) -> str | None:
         """Why others should be asked before *deployment*, though it may be asked; None where nothing speaks for that."""

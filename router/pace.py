@@ -77,7 +77,8 @@ class Series:
         if usual is None:
             return None
         bound = max(SLOW * usual, self.least)
-        if not self.waiting and (self.lately or 0.0) <= bound:  # nearly always, and asked for every request
+        oldest = next(iter(self.waiting.values()), now)
+        if (self.lately or 0.0) <= bound and now - oldest <= bound * unit:  # nearly always, and asked for every request
             return None
         if len(self.recent) < RECENT or now - self.last > STALE:
             return None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from router.standing import Standing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every call, and freezing triples what that costs
 class Candidate:
     """A deployment that may serve, and the very call that it would be sent."""
 

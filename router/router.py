@@ -323,16 +323,7 @@ class Router:
             self._settle(run)
         if run.watch is not None:
             run.watch.ended(run, outcome, _why(run, outcome))
-        if not self._hooks and outcome == "success" and len(run.attempts) == 1 and not log.isEnabledFor(logging.INFO):
-            return  # nobody listens, and the log has nothing to say
-        attempts = tuple(run.attempts)
-        cost = answer.cost if answer is not None else estimate.sum_costs([attempt.cost for attempt in attempts])
-        name = answer.deployment if answer is not None else None
-        changes = answer.changes if answer is not None else ()
-        why, passed = _why(run, outcome), tuple(run.plan.passed)
-        self.emit(
-            RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost, why, passed)
-        )
+        self.finished(run, outcome, answer)
 
     def _settle(self, run: Run) -> None:
         """What the request has cost, in place of what was set aside for it."""
@@ -351,6 +342,12 @@ class Router:
         if self._hooks or attempt.error is not None:
             self.emit(AttemptEnded(run.key, run.plan.route, len(run.attempts), attempt))
 
+    def finished(self, run: Run, outcome: str, answer: Completion | None) -> None:
+        """Tell the log and the hooks that *run* is over; of one that went well at once only hooks want to know."""
+        if not self._hooks and outcome == "success" and len(run.attempts) == 1 and not log.isEnabledFor(logging.INFO):
+            return
+        self.emit(end_of(run, outcome, answer))
+
     def emit(self, event: Event) -> None:
         """Tell the log and the hooks."""
         log_event(event)
@@ -368,6 +365,16 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def end_of(run: Run, outcome: str, answer: Completion | None) -> RequestEnded:
+    """What there is to tell of the end of *run*."""
+    attempts = tuple(run.attempts)
+    cost = answer.cost if answer is not None else estimate.sum_costs([attempt.cost for attempt in attempts])
+    name = answer.deployment if answer is not None else None
+    changes = answer.changes if answer is not None else ()
+    why, passed = _why(run, outcome), tuple(run.plan.passed)
+    return RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost, why, passed)
 
 
 def _why(run: Run, outcome: str) -> str:

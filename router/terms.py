@@ -76,16 +76,21 @@ def _named(deployment: Deployment, names: tuple[str, ...]) -> bool:
     return deployment.name in names or deployment.provider.name in names
 
 
+def usual(route: Route) -> Terms:
+    """The terms for a request on *route* that has none of its own."""
+    priced = route.policy.max_cost is not None or route.budget is not None
+    return Terms(route.policy, route.max_price, route.prefer_price, priced=priced)
+
+
 def terms(route: Route, request: Request) -> Terms:
     """The terms for *request* on *route*.
 
     Raises:
         InvalidRequest: it asks for more than the route allows, or names somebody who is not in the route.
     """
+    if _ASKED.isdisjoint(request.model_fields_set):
+        return route.terms
     policy = route.policy
-    priced = policy.max_cost is not None or route.budget is not None
-    if not (request.model_fields_set & _ASKED):
-        return Terms(policy, route.max_price, route.prefer_price, priced=priced)
     changes: dict[str, Any] = {
         name: own for name in _POLICY if (own := _lowered(route, name, getattr(request, name))) is not None
     }
@@ -99,7 +104,7 @@ def terms(route: Route, request: Request) -> Terms:
         request.prefer_price or route.prefer_price,
         request.only or (),
         request.ignore or (),
-        priced or request.max_cost is not None,
+        route.terms.priced or request.max_cost is not None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,6 +209,5 @@ def test_colours_only_where_they_are_welcome(tmp_path):
         ({"FORCE_COLOR": "1"}, True),
         ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
     ):
-        assert coloured == (
-            "\x1b[31m" in run("check", path, **{"FORCE_COLOR": None, "NO_COLOR": None, **environ}).out
-        ), environ
+        given: dict[str, Any] = {"FORCE_COLOR": None, "NO_COLOR": None, **environ}
+        assert coloured == ("\x1b[31m" in run("check", path, **given).out), environ

@@ -118,6 +118,91 @@ def test_nobody_waits_longer_than_needed(requests, most, history):
         taken.append(place)
 
 
+class Plain:
+    """A minute of tokens and requests as one would write it down first: looked through from one end to the other."""
+
+    def __init__(self, requests: int | None, tokens: int | None) -> None:
+        self.requests, self.tokens = requests, tokens
+        self.places: list[Place] = []
+
+    def earliest(self, now: float, tokens: int) -> float:
+        places = [place for place in self.places if place.at > now - MINUTE]
+        at = max(now, places[-1].at) if places else now
+        if self.requests is not None and len(places) >= self.requests:
+            at = max(at, places[-self.requests].at + MINUTE)
+        within = [place for place in places if place.at > at - MINUTE]
+        total = sum(place.tokens for place in within)
+        for place in within:
+            if self.tokens is None or total <= self.tokens - tokens:
+                break
+            total -= place.tokens
+            at = max(at, place.at + MINUTE)
+        return at
+
+    def reserve(self, now: float, tokens: int) -> Place:
+        self.places.append(Place(self.earliest(now, tokens), tokens))
+        return self.places[-1]
+
+
+MOVES = st.one_of(
+    st.tuples(st.just("reserve"), st.integers(0, 120)),
+    st.tuples(st.just("wait"), st.integers(1, 40)),
+    st.tuples(st.just("used"), st.integers(0, 200)),
+    st.tuples(st.just("give_back"), st.just(0)),
+)
+
+
+@given(
+    requests=st.none() | st.integers(1, 6),
+    most=st.none() | st.integers(10, 200),
+    moves=st.lists(st.tuples(MOVES, st.integers(0, 1000)), max_size=60),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_books_say_what_looking_through_all_of_them_would(requests, most, moves):
+    """Whatever is reserved, given back, and turns out larger or smaller afterwards, in whichever order."""
+    account, plain, now = Account(requests, most), Plain(requests, most), 0
+    pairs: list[tuple[Place, Place]] = []
+    for (move, number), which in moves:
+        if move == "wait":
+            now += number
+        elif move == "reserve":
+            pairs.append((account.reserve(now, number), plain.reserve(now, number)))
+        elif pairs:
+            mine, other = pairs[which % len(pairs)]
+            if move == "used":
+                account.used(mine, number)
+                other.tokens = number
+            else:
+                account.give_back(mine)
+                plain.places = [place for place in plain.places if place is not other]
+
+        assert [plain.earliest(now, tokens) for tokens in (0, 1, 50)] == [
+            now + account.wait(now, tokens) for tokens in (0, 1, 50)
+        ]
+
+
+class Untouchable(Place):
+    """A place that must not be looked at."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise AssertionError(name)
+
+
+@pytest.mark.parametrize("used", [100, 140])
+def test_a_place_costs_no_more_the_more_calls_the_minute_had(used):
+    """12,000 calls behind it, within their tokens or above: only those at the border and at the ends are looked at."""
+    account = Account(None, 1_200_000)
+    for number in range(12_000):
+        account.used(account.reserve(number / 200.0, 100), used)
+    for places in (account._past, account._counted):
+        for place in range(20, len(places) - 20):
+            places[place] = Untouchable(0.0, 0)
+
+    for _ in range(5):
+        account.wait(59.99)
+        account.used(account.reserve(59.99, 100), used)
+
+
 class AccountMachine(RuleBasedStateMachine):
     """Requests that come, wait for their places, go out or give up."""
 

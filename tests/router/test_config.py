@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -61,7 +63,12 @@ def _route(config, name):
 def test_endpoints_are_compiled_when_looked_at(files, monkeypatch):
     """Loading costs the rows; a deployment that nobody uses is never compiled, one that is used is compiled once."""
     made = []
-    monkeypatch.setattr(_Compiler, "_endpoint", lambda self, name, provider: made.append(name))
+
+    def endpoint(_: Any, name: str, __: str) -> Any:
+        made.append(name)
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(_Compiler, "_endpoint", endpoint)
     config = files.load("routes: {chat: {deployments: [acme/large]}}")
 
     assert [] == made

@@ -56,6 +56,7 @@ class QuickLoop(VirtualLoop):
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._soon: deque[Handle] = deque()
         self._made = 0
+        self.walk: Walk | None = None  # the one that goes just now
 
     def get_debug(self) -> bool:
         return False
@@ -101,8 +102,7 @@ class QuickLoop(VirtualLoop):
 @coroutine
 def pause(seconds: float, loop: asyncio.AbstractEventLoop) -> Generator[Any, None, None]:
     """Let *seconds* of virtual time pass on *loop*."""
-    task: object = asyncio.current_task(loop)
-    if isinstance(task, Walk):
+    if isinstance(loop, QuickLoop) and loop.walk is not None:
         yield seconds
     else:
         yield from asyncio.sleep(seconds).__await__()
@@ -127,12 +127,14 @@ class Walk:
         loop = self._loop
         task: Any = self  # as asyncio wants to be told of a task that is not its own ("Task lifetime support")
         enter(loop, task)
+        loop.walk = self
         try:
             found = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
         except StopIteration:
             self._over()
             return
         finally:
+            loop.walk = None
             leave(loop, task)
         if found.__class__ is float:
             self._pause = pause = self._pause + 1

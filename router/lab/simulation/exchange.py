@@ -5,7 +5,6 @@ Knows the time limits of one exchange as `providers.client.Limits` means them. R
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from providers.client import Limits
     from router.lab.simulation.course import Course
     from router.lab.simulation.world import Account
+    from router.lab.virtual import VirtualLoop
 
 State = Literal["headers", "first", "rest", "whole", "over"]
 """What is awaited."""
@@ -42,11 +42,11 @@ class SimulatedExchange:
         prompt: int,
         text: str,
         streaming: bool,
-        loop: asyncio.AbstractEventLoop,
+        loop: VirtualLoop,
     ) -> None:
         self._course, self._accounts, self._limits, self._total = course, accounts, limits, limits.total
         self._name, self._prompt, self._text, self._streaming, self._loop = name, prompt, text, streaming, loop
-        self._sent = loop.time()
+        self._sent: float = loop.clock
         self._state: State = "headers" if course.headers > 0.0 else "first"  # the status of a stream comes at once
         self.status: int | None = None if course.headers > 0.0 else course.status
         self.request_id: str | None = None
@@ -87,7 +87,7 @@ class SimulatedExchange:
             total = self._total
             if at is None or (total is not None and total < at):
                 phase, at = "answer", inf if total is None else total
-            left = min(when, at) - (loop.time() - self._sent)
+            left = (min(when, at)) - (loop.clock - self._sent)
             if left == inf:
                 await loop.create_future()  # nothing limits the wait, and nobody will answer
             if left > 0:

@@ -25,11 +25,11 @@ from router.lab.simulation.requests import Asked, Remembered, arrivals, sample
 from router.lab.simulation.series import Series
 from router.lab.simulation.world import World
 from router.problems import Problem, together
-from router.router import Router
+from router.router import Router, end_of
 
 if TYPE_CHECKING:
     from providers.client import Exchange, Limits
-    from providers.types import Attempt, Request
+    from providers.types import Attempt, Completion, Request
     from providers.wire import Call
     from router.config import Config, Deployment, Route
     from router.events import Event
@@ -119,12 +119,13 @@ class SimulatedRouter(Router):
         repeats: bool,
         rng: Random,
         hear: Callable[[Event], None],
+        loop: QuickLoop,
     ) -> None:
-        super().__init__(config, hooks=[hear], rng=rng, new_key=str)
+        super().__init__(config, rng=rng, new_key=str)  # without hooks: of each request only the end is told
         self._world, self._hear = world, hear
         self._asked = {id(one.request): one for one in asked}
         self._repeats, self._texts = repeats, 0
-        self._virtual = asyncio.get_running_loop()
+        self._virtual = loop
         translate = Remembered(self._setting.translate, tuple(asked))
         self._setting = replace(self._setting, translate=translate, now=self._virtual.time)
 
@@ -133,7 +134,7 @@ class SimulatedRouter(Router):
     ) -> Exchange:
         asked, name = self._asked[id(request)], target.name
         course, accounts = self._world.asked(
-            name, self._virtual.time(), asked.prompt, asked.answer, streaming=call.streaming
+            name, self._virtual.clock, asked.prompt, asked.answer, streaming=call.streaming
         )
         if not self._repeats:
             self._texts += 1
@@ -154,6 +155,9 @@ class SimulatedRouter(Router):
 
     def attempted(self, run: Run, attempt: Attempt) -> None:
         """Nobody wants to know: the end of a request tells of all its attempts."""
+
+    def finished(self, run: Run, outcome: str, answer: Completion | None) -> None:
+        self._hear(end_of(run, outcome, answer))
 
 
 class _Fleet:
@@ -211,7 +215,13 @@ class _Fleet:
         rng = Random(f"{self._scene.seed}/router/{place}")
         repeats = self._scene.assumptions.traffic.repeats
         return SimulatedRouter(
-            self._config, self._world, asked=self._asked, repeats=repeats, rng=rng, hear=self._series.hear
+            self._config,
+            self._world,
+            asked=self._asked,
+            repeats=repeats,
+            rng=rng,
+            hear=self._series.hear,
+            loop=self._loop,
         )
 
     async def _ask(self, router: Router, asked: Asked) -> None:

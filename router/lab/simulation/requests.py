@@ -13,6 +13,7 @@ from random import Random
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from providers.errors import Untranslatable
 from providers.types import Request
 from router import estimate
 
@@ -80,24 +81,27 @@ class Remembered:
         self._known = {id(asked.request): asked for asked in sample}
         self._made: dict[tuple[int, int, bool], tuple[Any, Any]] = {}
 
-    def __call__(self, request: Request, endpoint: Any, *, streaming: bool, **more: Any) -> Any:
+    def __call__(
+        self, request: Request, endpoint: Any, *, sampling: Any, advice: Any, streaming: bool, key: str
+    ) -> Any:
         """The call that says *request* to *endpoint*.
 
         Raises:
             Untranslatable: as the translation does.
         """
-        from providers.errors import Untranslatable
-
         name = (id(request), id(endpoint), streaming)
         found = self._made.get(name)
         if found is None:
             try:
-                call = self._translate(request, endpoint, streaming=streaming, **more)
+                call = self._translate(
+                    request, endpoint, sampling=sampling, advice=advice, streaming=streaming, key=key
+                )
             except Untranslatable as error:
                 call = error
             found = call, endpoint  # the endpoint is kept, so that its id stays its own
             if id(request) in self._known:
                 self._made[name] = found
-        if isinstance(found[0], Untranslatable):
-            raise found[0]
-        return found[0]
+        call = found[0]
+        if isinstance(call, Untranslatable):
+            raise call
+        return call
