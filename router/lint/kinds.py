@@ -36,11 +36,11 @@ _ERRORS: Mapping[str, tuple[str, str]] = {
     "unreadable": ("the file cannot be opened", "check the path and its permissions"),
     "yaml": (
         "it is no YAML, or YAML that is refused: a key twice, a bare `off`, aliases, tags",
-        "write what the finding says",
+        "say it in plain YAML: each key once, words like `off` in quotes, no aliases, no tags",
     ),
     "unknown-key": ("no such key is known at this place", "take the nearest right word, which is named"),
-    "invalid-value": ("the value has the wrong type, unit or word", "write one of those that are named"),
-    "required": ("a value is missing without which the rest means nothing", "say it"),
+    "invalid-value": ("the value has the wrong type, unit or word", "write what it should be"),
+    "required": ("a value is missing without which the rest means nothing", "add it"),
     "variable-missing": (
         "an environment variable is not set",
         "set it, or write `${NAME:-default}` where it may be unset",

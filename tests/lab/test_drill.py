@@ -286,6 +286,13 @@ def test_what_cannot_be_is_skipped_and_says_so():
     assert drill(routes(), ["duplicate-task"]).ok
 
 
+def test_where_nobody_was_asked_it_is_said_so():
+    """Of a route whose budget has no room for the request."""
+    result = one(routes(budget={"limit": "$0.0000001"}), "overloaded")
+
+    assert ("skipped", "no request met the fault: nobody was asked") == (result.verdict, result.skipped)
+
+
 def test_a_script_about_nobody_is_a_mistake(tmp_path):
     """With its line, and the nearest name."""
     path = tmp_path / "faults.yaml"

@@ -177,8 +177,10 @@ class _Drill:
             return Result(script.name, name, "skipped", script.says, skipped=str(error))
         verdict, flaws = judge(played)
         if script.troubles and not played.met and verdict != "fail":
-            asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked)) or "nobody"
+            asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked))
             why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
+            if not asked:
+                why = "no request met the fault: nobody was asked"
             return Result(script.name, name, "skipped", script.says, skipped=why)
         return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in flaws])
 
