@@ -159,6 +159,8 @@ def _here(plan: Plan, attempts: Sequence[Attempt], elapsed: float, left: float, 
     candidate = plan.candidate(place) if place is not None else None
     if candidate is None or not plan.may_retry(candidate) or not _may_pay(plan, candidate, attempts):
         return None
+    if plan.wait(candidate, failed=tries) is None:
+        return None  # others have seen it fail too: its circuit is open
     delay = _wait(last, plan.policy.backoff, 1, elapsed, rng)
     if place is None or delay is None or delay > QUICK_WAIT + 1 or delay >= left:
         return None

@@ -280,6 +280,12 @@ def _show(names: Sequence[str], made: Sequence[Simulated], html: Path | None) ->
     for name, one in zip(names, made, strict=True):
         out.print()
         out.print(_deployments(one, name if len(made) > 1 else ""))
+    for script in dict.fromkeys(script for one in made for script in one.unmet):
+        out.print()
+        said = (
+            f"warning: no call has met {script}: its time never came, or it is about whole answers and traffic streams"
+        )
+        out.print(styled(said, "yellow"), soft_wrap=True)
     if html is not None:
         out.print()
         out.print(styled(f"The report is in {html}.", "bold"), soft_wrap=True)

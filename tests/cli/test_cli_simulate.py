@@ -51,6 +51,18 @@ def test_json_has_it_all(routes):
     assert found["deployments"]["beta/other"]["answered"] > 100
 
 
+def test_a_fault_that_nobody_has_met_is_told(routes):
+    """Not silent: what was simulated is as if it were not there."""
+    done = run("simulate", routes, *SHORT, "--fault", "first:body_reset", "--fault", "first:down:20s-40s")
+    found = run(
+        "simulate", routes, *SHORT, "--fault", "first:body_reset", "--fault", "first:down:20s-40s", "--json"
+    ).json
+
+    assert "warning: no call has met first:body_reset" in done.out.replace("\n", " ")
+    assert "first:down" not in done.out
+    assert 0 == found["faults"][0]["met"] < found["faults"][1]["met"]
+
+
 def test_a_seed_is_the_same_bytes_in_every_process(routes):
     """Whatever the order in which Python's hashes happen to be, and whatever the environment holds."""
     arguments = ("simulate", routes, *SHORT, "--fault", "all:reset:5%", "--routers", "2", "--seed", "7", "--json")

@@ -1,6 +1,6 @@
 """2.I: what a fleet does. Each row of the matrix by its name, on virtual time; `tests/simulation/fleet.py` has the scenarios.
 
-I12 to I14 are the gateway's, I16 is money's.
+I12 to I14 are the gateway's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from random import Random
 
 import pytest
 
+from providers.types import Completion
 from providers.wire import HttpRequest
 from router import Router
 from router.circuit import TRICKLE
-from router.errors import DeploymentsExhausted, RouterError
+from router.errors import BudgetExceeded, DeploymentsExhausted, RouterError
 from router.lab.virtual import (
     DOWN,
     UP,
@@ -218,6 +219,28 @@ def test_i15_a_prompt_that_nobody_survives():
     assert [4] * 6 == counts
     assert (54, 6) == (outcomes.count("success"), outcomes.count("DeploymentsExhausted"))
     assert ["closed"] * 3 == states
+
+
+def test_i16_the_money_is_used_up():
+    """Refused before anything is sent; and many at once pass the limit by no more than they were estimated too low."""
+    priced = {"provider": "alpha", "model": "m", "price": {"input": 0, "output": 1000}}
+    written = {
+        "providers": {"alpha": {"base_url": "http://alpha.test/v1", "api_key": "k"}},
+        "models": {"m": {"deployments": [priced]}},
+        "routes": {"chat": {"deployments": ["alpha/m"], "budget": {"limit": "$0.05", "per": "10m"}}},
+    }
+
+    async def main() -> tuple[float, int, int]:
+        provider = VirtualProvider("alpha", always(QUICK), Random(1))
+        async with Router.open(written, environ={}, transports=VirtualTransports(provider)) as router:
+            asked = [router.complete({**REQUEST, "max_tokens": 10}) for _ in range(20)]
+            told = await asyncio.gather(*asked, return_exceptions=True)
+            spent = sum(one.cost.usd or 0.0 for one in told if isinstance(one, Completion))
+        return spent, len(provider.began), sum(isinstance(one, BudgetExceeded) for one in told)
+
+    spent, sent, refused = run_virtually(main())
+    assert (5, 15) == (sent, refused)
+    assert 0.05 == pytest.approx(spent)
 
 
 @pytest.mark.parametrize("select", SELECTS)

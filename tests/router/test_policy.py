@@ -170,6 +170,13 @@ def test_here_first_leaves_what_cannot_be_better(kind):
     assert "exhausted" == asked("a", [failed("a", kind)], policy=replace(POLICY, order="here_first"))
 
 
+def test_here_first_leaves_whose_circuit_others_have_opened():
+    here = replace(POLICY, order="here_first")
+
+    assert "a" == asked("ab", [failed("a")], policy=here)
+    assert "b" == asked("ab", [failed("a")], policy=here, rests={"a": None})
+
+
 def test_here_first_and_rate_limits():
     """It stays only where it was told of a short wait."""
     here = replace(POLICY, order="here_first")

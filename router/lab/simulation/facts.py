@@ -29,17 +29,22 @@ class Simulated:
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, scene: Scene, route: Route, order: Sequence[str], series: Series) -> Simulated:
-        """The numbers of *series*, with what they are numbers of."""
-        return cls({**_scene(scene, route), **_whole(order, series), "buckets": _over_time(order, series)})
+    def of(cls, scene: Scene, route: Route, order: Sequence[str], series: Series, met: Sequence[int]) -> Simulated:
+        """The numbers of *series*, with what they are numbers of; *met*: calls that each script's faults came to."""
+        return cls({**_scene(scene, route, met), **_whole(order, series), "buckets": _over_time(order, series)})
 
     @property
     def success(self) -> float:
         """The share of the requests that were answered."""
         return float(self.facts["success"])
 
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """The scripts whose faults no call has met: what was simulated is as if they were not there."""
+        return tuple(dict.fromkeys(fault["script"] for fault in self.facts["faults"] if not fault["met"]))
 
-def _scene(scene: Scene, route: Route) -> dict[str, Any]:
+
+def _scene(scene: Scene, route: Route, met: Sequence[int]) -> dict[str, Any]:
     traffic = scene.assumptions.traffic
     return {
         "route": route.name,
@@ -52,7 +57,11 @@ def _scene(scene: Scene, route: Route) -> dict[str, Any]:
             deployment.name: _conduct(asdict(scene.assumptions.conduct(deployment.name)))
             for deployment in route.deployments
         },
-        "faults": [_fault(script, trouble) for script in scene.faults for trouble in script.troubles],
+        "faults": [
+            {**_fault(script, trouble), "met": count}
+            for script, count in zip(scene.faults, met, strict=True)
+            for trouble in script.troubles
+        ],
     }
 
 

@@ -81,7 +81,7 @@ def simulate(config: Config, scene: Scene, progress: Callable[[float], None] | N
     series = Series(scene.seconds, scene.width, order)
     with _little_garbage():
         run_quickly(_Fleet(config, route, scene, world, series).live(progress))
-    return Simulated.of(scene, route, order, series)
+    return Simulated.of(scene, route, order, series, world.met)
 
 
 def _route(config: Config, scene: Scene) -> Route:

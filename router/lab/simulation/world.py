@@ -72,6 +72,7 @@ class World:
         self, deployments: Sequence[Deployment], assumptions: Assumptions, casts: Sequence[Cast], *, seed: int
     ) -> None:
         self._casts = [(cast, Random(f"{seed}/{cast.script.seed}/{place}")) for place, cast in enumerate(casts)]
+        self.met = [0] * len(casts)  # calls that the faults of each script have come to
         self._places: dict[str, Place] = {}
         accounts: dict[str, Account] = {}
         for deployment in deployments:
@@ -106,8 +107,9 @@ class World:
         return course_of(draw, fault), place.accounts
 
     def _fault(self, name: str, now: float, *, streaming: bool) -> Fault | None:
-        for cast, rng in self._casts:
+        for place, (cast, rng) in enumerate(self._casts):
             fault = cast.fault_for(name, now, rng, lambda fault: fault.fits(streaming=streaming, generates=True))
             if fault is not None:
+                self.met[place] += 1
                 return fault
         return None
