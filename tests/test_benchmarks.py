@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OVERHEAD = ROOT / "benchmarks" / "overhead.py"
-TINY = ("--rounds", "1", "--calls", "4", "--events", "4", "20", "--deployments", "1", "3", "--histories", "0", "20",
+TINY = ("--rounds", "1", "--calls", "4", "--events", "4", "20", "--deployments", "1", "3", "--histories", "0",
         "--soak", "12")  # fmt: skip
 
 

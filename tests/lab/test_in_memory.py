@@ -31,9 +31,9 @@ from router.load import load
 ROOT = Path(__file__).resolve().parents[2]
 SAID = "one two three four five six seven eight"
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "Count."}]}
-LIMIT = "1500ms"  # over sockets all faults come at once, on a machine that may be busy
+LIMIT = "4s"  # over sockets all faults come at once, on a machine that may be busy
 MEASURED = re.compile(r"(within|came for) [\d.]+ s")  # of the real clock it is not quite the limit
-TIMES = {"connect": "1s", "headers": LIMIT, "first_token": LIMIT, "idle": LIMIT}
+TIMES = {"connect": LIMIT, "headers": LIMIT, "first_token": LIMIT, "idle": LIMIT}
 # One of each kind; the numbers are such that it shows within the limits.
 FAULTS: Mapping[str, Fault] = {
     "abort": Fault.abort(),
@@ -274,7 +274,7 @@ def test_a_caller_who_reads_slowly_holds_the_emulator():
     [
         ("refused", "Unreachable", "no connection: ECONNREFUSED", 0.0),
         ("unknown", "Unreachable", "the host name cannot be resolved", 0.0),
-        ("unanswered", "ProviderTimeout", "no connection within the limit", 1.0),
+        ("unanswered", "ProviderTimeout", "no connection within the limit", 4.0),
     ],
 )
 def test_a_host_that_cannot_be_reached(way, outcome, why, seconds):

@@ -12,8 +12,6 @@ from router.lab.simulation.report import report
 from tests.lab.browser import DESK, NIGHT, PHONE, browser, look
 from tests.lab.simulated import outage, shown
 
-pytestmark = pytest.mark.xdist_group("browser")  # one worker, and so one browser
-
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chrome]:
