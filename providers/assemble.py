@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from providers.errors import BrokenReply, EmptyReply, GenerationAborted, TruncatedReply
+from providers.quick import quick
 from providers.think import ThinkSplitter
 from providers.types import Change, Chunk, Cost, FinishReason, ToolCallDelta, Usage
 from providers.wire import Call
@@ -36,6 +37,7 @@ FINISH_REASONS: Mapping[str, FinishReason | str] = {
 }
 
 _NOTHING_IS_FINE = ("length", "content_filter")  # ends that explain an empty answer
+_tokens = quick(Usage)
 _MOST_TOKENS = 10**12  # a larger count is rubbish
 
 
@@ -301,7 +303,7 @@ def usage_of(
         return None
     if total is None and prompt is not None and completion is not None:
         total = prompt + completion
-    return Usage(prompt, completion, total, count(reasoning), count(cached))
+    return _tokens(prompt, completion, total, count(reasoning), count(cached))
 
 
 def reported_cost(value: Any, call: Call) -> Cost | None:

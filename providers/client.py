@@ -36,7 +36,7 @@ LATE = 0.1  # seconds that the cost may take after the end
 GRACE = 2.0  # seconds that usage, cost and the end of a stream may take after its finish_reason
 
 
-@dataclass(slots=True)  # not frozen: one is made for every call, and freezing triples what that costs
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Time limits of one exchange in seconds; None for none.
 
