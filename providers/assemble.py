@@ -14,6 +14,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from providers.errors import BrokenReply, EmptyReply, GenerationAborted, TruncatedReply
+from providers.quick import quick
 from providers.think import ThinkSplitter
 from providers.types import Change, Chunk, Cost, FinishReason, ToolCallDelta, Usage
 from providers.wire import Call
@@ -36,6 +37,7 @@ FINISH_REASONS: Mapping[str, FinishReason | str] = {
 }
 
 _NOTHING_IS_FINE = ("length", "content_filter")  # ends that explain an empty answer
+_tokens = quick(Usage)
 _MOST_TOKENS = 10**12  # a larger count is rubbish
 
 
@@ -287,9 +289,9 @@ def text_of(value: Any) -> str:
 
 def count(value: Any) -> int | None:
     """A number of tokens; None for anything that cannot be one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_TOKENS:
+    if value.__class__ is not int and (isinstance(value, bool) or not isinstance(value, int | float)):
         return None
-    return int(value)
+    return int(value) if 0 <= value < _MOST_TOKENS else None
 
 
 def usage_of(
@@ -301,7 +303,7 @@ def usage_of(
         return None
     if total is None and prompt is not None and completion is not None:
         total = prompt + completion
-    return Usage(prompt, completion, total, count(reasoning), count(cached))
+    return _tokens(prompt, completion, total, count(reasoning), count(cached))
 
 
 def reported_cost(value: Any, call: Call) -> Cost | None:
@@ -322,7 +324,7 @@ def reported_cost(value: Any, call: Call) -> Cost | None:
 def dig(value: Any, path: str) -> Any:
     """The value at a dotted *path*, None where there is none."""
     for step in path.split("."):
-        if not isinstance(value, Mapping):
+        if value.__class__ is not dict and not isinstance(value, Mapping):  # to ask for the interface is dear
             return None
         value = value.get(step)
     return value

@@ -16,11 +16,13 @@ from providers.assemble import Reading, dig, reported_cost, text_of, usage_of
 from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
 from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
+from providers.quick import quick
 from providers.secret import MASK
 from providers.translate import nearest_detail, put, system_text, translate
 from providers.types import Change, Chunk, Image, Message, Request, Text, Usage
 from providers.wire import Call, HttpRequest, Poll, with_extra
 
+_call = quick(Call)
 path = "/chat/completions"
 MOST_CHOICES = 1024  # an index beyond is rubbish
 
@@ -66,7 +68,7 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     if request.delivery == "async":
         changes = (*changes, Change("delivery", "async", None, "dropped", "answers are only given at once here"))
     facts = {"choices": body["n"]} if isinstance(body.get("n"), int) else {}
-    return Call(endpoint, http, changes, said.thinking, streaming, facts)
+    return _call(endpoint, http, changes, said.thinking, streaming, facts)
 
 
 def http_request(endpoint: Endpoint, body: Any, *, streaming: bool) -> HttpRequest:

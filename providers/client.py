@@ -36,7 +36,7 @@ LATE = 0.1  # seconds that the cost may take after the end
 GRACE = 2.0  # seconds that usage, cost and the end of a stream may take after its finish_reason
 
 
-@dataclass(slots=True)  # not frozen: one is made for every call, and freezing triples what that costs
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Time limits of one exchange in seconds; None for none.
 
@@ -93,6 +93,47 @@ class _Until:
         self._scope.reschedule(self._loop.time())
 
 
+class _Alarm:
+    """One timer for all the waits of an exchange: nearly every wait ends long before, and a timer each would cost more.
+
+    It rings when the first wait would have been over, and is then set for the one that is under way, if any.
+    """
+
+    __slots__ = ("_at", "_loop", "_scope", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._at = loop, 0.0
+        self._scope: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, scope: asyncio.Timeout, at: float) -> None:
+        """End *scope* at *at*."""
+        self._scope, self._at = scope, at
+        timer = self._timer
+        if timer is None or at < timer.when():
+            self.stop()
+            self._timer = self._loop.call_at(at, self._rings)
+
+    def off(self) -> None:
+        """The wait is over."""
+        self._scope = None
+
+    def stop(self) -> None:
+        """There will be no other wait."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _rings(self) -> None:
+        timer, self._timer = self._timer, None
+        if self._scope is None or timer is None:
+            return
+        if self._at <= timer.when():
+            self._scope.reschedule(self._loop.time())
+        else:
+            self._timer = self._loop.call_at(self._at, self._rings)
+
+
 class Exchange:
     """One call under way: `next()` until it is empty, and `close()` in any case.
 
@@ -101,6 +142,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_alarm",
         "_asked",
         "_call",
         "_failure",
@@ -126,12 +168,14 @@ class Exchange:
     def __init__(self, call: Call, transport: Transport, *, secret: str | None, limits: Limits) -> None:
         self._call, self._transport, self._secret, self._limits = call, transport, secret, limits
         endpoint = call.endpoint
-        self._secrets = {name: hidden.reveal() for name, hidden in endpoint.hidden_headers.items()}
+        hidden = endpoint.hidden_headers
+        self._secrets = {name: value.reveal() for name, value in hidden.items()} if hidden else {}
         if secret is not None:
             self._secrets[endpoint.auth.header] = f"{endpoint.auth.scheme} {secret}".strip()
         self._total = limits.total
         self._loop = asyncio.get_running_loop()
         self._started = self._asked = self._loop.time()
+        self._alarm = _Alarm(self._loop)
         self._waited: float | None = None  # seconds waited since the last progress; None before the first token
         self._http: HttpRequest | None = call.http  # what to send next; None when nothing is left to send
         self._response: Response | None = None
@@ -172,6 +216,7 @@ class Exchange:
     def close(self, *, whole: bool = False) -> None:
         """Give the connection back, or drop it where the answer was not read as a *whole*. May be called again."""
         response, self._response, self._http = self._response, None, None
+        self._alarm.stop()
         if response is not None:
             self._transport.leave(response, whole=whole)
 
@@ -285,8 +330,10 @@ class Exchange:
             self._failure = error
         if self._failure is not None and not chunks:
             raise self._failure
-        if any(chunk.content or chunk.reasoning_content or chunk.tool_calls for chunk in chunks):
-            self._waited = 0.0
+        for chunk in chunks:
+            if chunk.content or chunk.reasoning_content or chunk.tool_calls:
+                self._waited = 0.0
+                break
         return chunks
 
     async def _open(self, http: HttpRequest) -> Response:
@@ -338,8 +385,12 @@ class Exchange:
             look = self._loop.time() + LOOK
             until = look if at is None else min(at, look)
             try:
-                async with asyncio.timeout_at(until):
-                    return await response.read()
+                async with asyncio.timeout(None) as scope:
+                    self._alarm.set(scope, until)
+                    try:
+                        return await response.read()
+                    finally:
+                        self._alarm.off()
             except TimeoutError:
                 if response.is_broken:
                     message = "the connection broke inside the answer"

@@ -8,6 +8,9 @@ from typing import Any
 
 from providers.answer import Choice, Chunk, Completion, Cost, FinishReason, ToolCallDelta, Usage
 from providers.messages import Function, ToolCall
+from providers.quick import quick
+
+_choice = quick(Choice)
 
 
 class Folder:
@@ -92,7 +95,7 @@ class _Parts:
     def choice(self, index: int) -> Choice:
         content, reasoning = "".join(self.content), "".join(self.reasoning)
         calls = self.tool_calls() if self.calls else ()
-        return Choice(
+        return _choice(
             index=index,
             content=content or (None if calls or reasoning else ""),
             reasoning_content=reasoning or None,

@@ -114,7 +114,8 @@ class Message(Value):
 
 def _is_usual(message: Message) -> bool:
     """Whether a turn is plain text and nothing else: nothing can be wrong with it."""
-    return isinstance(message.content, str) and message.content.isascii() and not message.tool_calls
+    content = message.content
+    return content.__class__ is str and content.isascii() and not message.tool_calls
 
 
 _SPEAKERS = ("user", "assistant", "system")

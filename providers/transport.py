@@ -59,16 +59,13 @@ _RAISED = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 class Response:
     """An answer whose headers have come. Read with `read_now`, then `read`; leave with the transport's `leave`."""
 
-    __slots__ = ("_raw", "headers", "status")
+    __slots__ = ("_raw", "content_type", "headers", "status")
 
     def __init__(self, raw: aiohttp.ClientResponse) -> None:
         self._raw = raw
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
-
-    @property
-    def content_type(self) -> str:
-        return self.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
+        self.content_type = raw.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
 
     @property
     def at_end(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from providers.client import Limits
 from providers.errors import RateLimited
+from providers.quick import quick
 from providers.retry_after import nothing_left
 from providers.types import Attempt, Change, Choice, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from router.run import Run
     from router.slots import Slots
 
+_attempt, _whole, _limits = quick(Attempt), quick(Completion), quick(Limits)
 STREAM_HEADERS = 30.0  # seconds to the headers of a stream, where the policy names none (reliability.md, 1.10)
 
 
@@ -141,7 +143,7 @@ class Delivery:
             target,
             run.plan.request,
             secret=key.secret.reveal() if key is not None else None,
-            limits=Limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
+            limits=_limits(times.connect, headers, times.first_token, times.idle, self._step.limit - waited),
         )
         return exchange
 
@@ -323,7 +325,7 @@ class Delivery:
         held = None if self._sent is None else now - self._sent
         while self._slots:
             self._slots.pop().give_back(held)
-        attempt = Attempt(
+        attempt = _attempt(
             deployment=self._candidate.deployment,
             outcome=outcome,
             status=status,
@@ -379,7 +381,7 @@ class Delivery:
 
     def _completion(self, choices: tuple[Choice, ...], usage: Usage) -> Completion:
         reader, attempts = self._reader, tuple(self._run.attempts)
-        return Completion(
+        return _whole(
             choices,
             usage,
             estimate.sum_costs([attempt.cost for attempt in attempts]),

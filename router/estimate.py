@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from providers.quick import quick
 from providers.types import Choice, Cost, Image, Request, Usage
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PER_MESSAGE = 4  # tokens of a turn's frame in the chat template
 PER_IMAGE = 1000  # a picture of about a megapixel
 PER_VIDEO = 4000
 UNKNOWN = Cost()
+_cost = quick(Cost)
 MARGIN = 0.3  # a prompt is only called too long when it would be so with 30 % fewer tokens than estimated
 
 
@@ -61,7 +63,7 @@ def priced(prompt: int, completion: int, cached: int, price: Price | None) -> Co
         return UNKNOWN
     cached = min(cached, prompt)
     cached_price = price.input if price.cached is None else price.cached
-    return Cost(
+    return _cost(
         ((prompt - cached) * price.input + cached * cached_price + completion * price.output) / 1e6, "estimated"
     )
 

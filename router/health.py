@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from providers.errors import CredentialFailed, ModelNotFound, ProviderError, ProviderTimeout, RateLimited
+from providers.quick import quick
 from router.affinity import Memory
 from router.budget import Budget
 from router.circuit import Circuit, State
@@ -45,7 +46,7 @@ class Bar:
     retry_in: float | None = None
 
 
-@dataclass(slots=True, eq=False)  # not frozen: one is made for every call, and freezing triples what that costs
+@dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
     """A call under way: given by `began`, handed back with its outcome, once. Two are never the same."""
 
@@ -57,6 +58,9 @@ class Ticket:
     probe: bool
     moved: State | None = None
     """The circuit's new state, if the call moved it."""
+
+
+_ticket = quick(Ticket)
 
 
 class Health:
@@ -223,7 +227,7 @@ class Health:
             self._usual[name] = max(load, self._usual.get(name, 0.0) * FADING)
         probe = state.began(now, limit)
         moved = state.state if state.state != before else None
-        return Ticket(name, provider.name, key, now, limit, probe, moved)
+        return _ticket(name, provider.name, key, now, limit, probe, moved)
 
     def sent(self, ticket: Ticket, now: float, *, streaming: bool) -> None:
         """The call leaves: from here on it is the provider that takes its time."""

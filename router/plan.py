@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from providers.client import encode
 from providers.errors import Untranslatable
+from providers.quick import quick
 from providers.types import Change, Cost, Request, Sampling, Usage
 from providers.wire import Call
 from router import estimate
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from router.standing import Standing
 
 
-@dataclass(slots=True)  # not frozen: one is made for every call, and freezing triples what that costs
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A deployment that may serve, and the very call that it would be sent."""
 
@@ -50,6 +51,9 @@ class Candidate:
     """Seconds that it is not to be asked for, when the plan was made."""
     why: str = ""
     """What has moved it out of the order of its tier; empty where nothing has."""
+
+
+_candidate = quick(Candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +419,7 @@ class _Walk:
         cost = expected(self._request, deployment, tokens)
         if (why := self._terms.refuses_cost(cost.usd)) is not None:
             return Excluded(name, why, call.changes)
-        return Candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
+        return _candidate(name, call, deployment, cost, shut, standing.ready_in(deployment, now))
 
     def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:
         now = self._setting.now()

@@ -23,6 +23,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from providers.errors import CallerFault, ContextLengthExceeded, CredentialFailed, ProviderError, RateLimited
+from providers.quick import quick
 from providers.types import Attempt
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Try:
     delay: float
     limit: float
     why: str
+
+
+_try = quick(Try)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
     if wait is None:
         return Stop("nobody", "no deployment may serve this request")
     if wait == 0:
-        return Try(0, 0.0, _share(plan, 0, (), left), "first in order")
+        return _try(0, 0.0, _share(plan, 0, (), left), "first in order")
     delay = wait + rng.uniform(0, JITTER * wait)
     if delay >= left or wait > LONGEST_WAIT:
         return Stop("nobody", f"everybody rests for the next {wait:.3g} s")

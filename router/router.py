@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from providers.client import Exchange, Limits
 from providers.errors import ProviderError, nearest, one_line
+from providers.quick import quick
 from providers.transport import Transport
 from providers.types import Attempt, Chunk, Completion, Request
 from router import estimate
@@ -355,6 +356,7 @@ class Router:
             self._hooks.emit(event)
 
 
+_ended = quick(RequestEnded)
 _ROUTERS: WeakSet[Router] = WeakSet()
 
 
@@ -374,7 +376,7 @@ def end_of(run: Run, outcome: str, answer: Completion | None) -> RequestEnded:
     name = answer.deployment if answer is not None else None
     changes = answer.changes if answer is not None else ()
     why, passed = _why(run, outcome), tuple(run.plan.passed)
-    return RequestEnded(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost, why, passed)
+    return _ended(run.key, run.plan.route, outcome, run.elapsed, name, attempts, changes, cost, why, passed)
 
 
 def _why(run: Run, outcome: str) -> str:
