@@ -447,6 +447,11 @@ class NoExchange:
     def __init__(self) -> None:
         self._left = [[Chunk(content="391", finish_reason="stop", usage=USED)], []]
 
+    @property
+    def over(self) -> bool:
+        """Whether the answer was read."""
+        return len(self._left) < 2
+
     async def next(self) -> list[Chunk]:
         """The answer, and then its end."""
         return self._left.pop(0)

@@ -213,6 +213,11 @@ class Exchange:
             raise
         return []
 
+    @property
+    def over(self) -> bool:
+        """True when nothing more will come: the next thing that `next` returns is empty."""
+        return self._response is None and self._http is None and self._failure is None
+
     def close(self, *, whole: bool = False) -> None:
         """Give the connection back, or drop it where the answer was not read as a *whole*. May be called again."""
         response, self._response, self._http = self._response, None, None

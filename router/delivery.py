@@ -62,7 +62,7 @@ class Shell(Protocol):
 class Delivery:
     """One attempt: an exchange with what came of it so far. Recorded exactly once, however it ends."""
 
-    __slots__ = ("_began", "_candidate", "_chosen", "_exchange", "_folder", "_opened", "_places", "_recorded", "_run",
+    __slots__ = ("_attempt", "_began", "_candidate", "_chosen", "_exchange", "_folder", "_opened", "_places", "_run",
                  "_sent", "_shell", "_slots", "_step", "_ticket", "answer", "call", "outcome", "over", "pending", "ready",
                  "said_something")  # fmt: skip
 
@@ -83,7 +83,7 @@ class Delivery:
         self._exchange: Exchange | None = None
         self._folder = Folder()
         self.pending: list[Chunk] = []
-        self._recorded = False
+        self._attempt: Attempt | None = None  # its record, once it is over
         self.said_something = False
         self.ready = False  # set by whoever takes the answer over from another attempt
         self.over = False
@@ -91,7 +91,9 @@ class Delivery:
         self.answer: Completion | None = None
 
     async def more(self) -> bool:
-        """Read on; False when the answer is over."""
+        """Read on; False when there was nothing more to read. Once `over` is true nothing more will come."""
+        if self.over:
+            return False
         exchange = self._exchange or await self._start()
         chunks = await exchange.next()
         if not chunks:
@@ -103,6 +105,7 @@ class Delivery:
             if not self.said_something and chunk.says_something:
                 self._speaks(exchange)
         self.pending += chunks
+        self.over = exchange.over
         return True
 
     def _speaks(self, exchange: Exchange) -> None:
@@ -307,7 +310,7 @@ class Delivery:
         """Give back what the attempt holds. A stream that is left early is recorded as canceled."""
         if self._exchange is not None:
             self._exchange.close()
-        if not self._recorded:
+        if self._attempt is None:
             self.canceled()
 
     def _record(
@@ -319,13 +322,13 @@ class Delivery:
         status: int | None,
         error: ProviderError | None = None,
     ) -> None:
-        self._recorded, self.outcome = True, outcome
+        self.outcome = outcome
         run, key = self._run, self._ticket.key
         now = run.now
         held = None if self._sent is None else now - self._sent
         while self._slots:
             self._slots.pop().give_back(held)
-        attempt = _attempt(
+        attempt = self._attempt = _attempt(
             deployment=self._candidate.deployment,
             outcome=outcome,
             status=status,

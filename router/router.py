@@ -292,8 +292,8 @@ class Router:
         """An attempt that has all of the answer."""
         delivery = Delivery(self, run, step)
         try:
-            while await delivery.more():
-                pass
+            while not delivery.over:
+                await delivery.more()
         except ProviderError as error:
             delivery.failed(error)
             delivery.close()

@@ -58,6 +58,11 @@ class SimulatedExchange:
         """Virtual, as all time here."""
         return self._loop.time
 
+    @property
+    def over(self) -> bool:
+        """True when nothing more will come."""
+        return self._state == "over"
+
     def extend(self, total: float) -> None:
         """Let the exchange take *total* seconds from its start."""
         self._total = total
@@ -159,6 +164,7 @@ class SimulatedExchange:
         # The text of a stream has all come with the first token: what matters is when.
         text, tokens = None if state == "rest" else self._text, course.tokens
         self._state = "over"
+        self.close()
         return [Chunk(text, finish_reason="stop", usage=Usage(self._prompt, tokens, self._prompt + tokens))]
 
 
