@@ -277,7 +277,8 @@ class Router:
             trace = self._recorder.trace(request, route, self.config, key=key, streaming=streaming,
                                          health=self.health, rng=rng, clock=loop.time, count=setting.count)  # fmt: skip
             setting, rng = replace(setting, now=trace.now), trace.rng
-        plan = make_plan(request, route, setting, rng=rng, streaming=streaming, key=key)
+        tokens = self.prompt_tokens(request)
+        plan = make_plan(request, route, setting, rng=rng, streaming=streaming, key=key, tokens=tokens)
         listening = trace is not None or self._hooks or log.isEnabledFor(logging.INFO)
         watch = Watch(self.emit, trace) if listening else None
         run = Run(plan, key=key, rng=rng, loop=loop, hedges=self.health.hedges, watch=watch)
@@ -287,6 +288,10 @@ class Router:
                 raise BudgetExceeded(route.name, budget.limit, budget.per, dollars, budget.retry_in(run.now, dollars))
             run.reserved = dollars
         return run
+
+    def prompt_tokens(self, request: Request) -> int:
+        """About how many tokens the prompt of *request* has."""
+        return estimate.prompt_tokens(request, self._setting.count)
 
     async def _whole(self, run: Run, step: Try) -> Delivery:
         """An attempt that has all of the answer."""

@@ -150,6 +150,9 @@ class SimulatedRouter(Router):
         )
         return made  # type: ignore[no-any-return]  # see above
 
+    def prompt_tokens(self, request: Request) -> int:
+        return self._asked[id(request)].prompt
+
     def emit(self, event: Event) -> None:
         self._hear(event)
 

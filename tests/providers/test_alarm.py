@@ -1,0 +1,112 @@
+"""One timer for all the waits of an exchange, on virtual time: each ends when it should, and few timers are set."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from providers.client import _Alarm
+from router.lab.virtual import VirtualLoop
+
+
+class Counting(VirtualLoop):
+    """Counts the timers that are set."""
+
+    made = 0
+
+    def call_at(self, *args: Any, **more: Any) -> Any:  # type: ignore[override]  # whatever it is asked
+        self.made += 1
+        return super().call_at(*args, **more)
+
+
+def run(main):
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        return runner.run(main())
+
+
+async def wait(alarm: _Alarm, seconds: float, limit: float) -> None:
+    """Let *seconds* pass, of at most *limit*."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as scope:
+        alarm.set(scope, loop.time() + limit)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            alarm.off()
+
+
+@pytest.mark.parametrize("before", [[], [0.5], [0.9, 0.9, 0.3], [0.25] * 50])
+def test_a_wait_ends_at_its_own_limit(before):
+    """However many were before it, and whenever the timer was set: a second after it began, to the tick."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        alarm = _Alarm(loop)
+        for seconds in before:
+            await wait(alarm, seconds, 1.0)
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            await wait(alarm, 5.0, 1.0)
+        return loop.time() - began
+
+    assert 1.0 == pytest.approx(run(main), abs=1e-9)
+
+
+def test_a_shorter_limit_comes_sooner():
+    """The timer of a longer one does not keep it waiting."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        alarm = _Alarm(loop)
+        await wait(alarm, 0.1, 10.0)
+        with pytest.raises(TimeoutError):
+            await wait(alarm, 5.0, 0.2)
+        return loop.time()
+
+    assert 0.3 == pytest.approx(run(main))
+
+
+def test_a_timer_rings_for_nobody_between_two_waits():
+    """Who is not waiting is not disturbed, and the next wait has its limit all the same."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        alarm = _Alarm(loop)
+        await wait(alarm, 0.1, 1.0)
+        await asyncio.sleep(5.0)
+        await wait(alarm, 0.9, 1.0)
+        with pytest.raises(TimeoutError):
+            await wait(alarm, 2.0, 1.0)
+        return loop.time()
+
+    assert 7.0 == pytest.approx(run(main))
+
+
+def test_a_thousand_quick_waits_set_few_timers():
+    """One a second, not one each."""
+
+    async def main():
+        loop: Any = asyncio.get_running_loop()
+        alarm = _Alarm(loop)
+        for _ in range(1000):
+            await wait(alarm, 0.01, 1.0)
+        alarm.stop()
+        return loop.made - 1000  # those of the sleeps
+
+    assert 12 > run(main)
+
+
+def test_a_cancellation_is_no_time_out():
+    """Who is canceled while he waits is canceled."""
+
+    async def main():
+        alarm = _Alarm(asyncio.get_running_loop())
+        task = asyncio.create_task(wait(alarm, 5.0, 1.0))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main)
