@@ -43,6 +43,11 @@ class Limits:
     tokens_per_minute: int | None = None
     concurrency: int | None = None
 
+    @property
+    def per_minute(self) -> bool:
+        """Whether there is a limit to what a minute takes."""
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:

@@ -127,11 +127,11 @@ class Delivery:
         """
         target, run, call, ticket = self._candidate.target, self._run, self.call, self._ticket
         health = self._shell.health
-        for slots in health.slots(target):
+        for slots in ticket.known.places(target):
             if not slots.take():
                 await self._queue(slots)
             self._slots.append(slots)
-        for account in health.accounts(target):
+        for account in ticket.known.minutes(target):
             await self._wait_for_place(account)
         times, key = run.plan.policy.timeouts, ticket.key
         headers = times.headers

@@ -135,10 +135,11 @@ def _copy(value: Any, steps: Steps, problems: list[Problem]) -> Any:
 
 
 def _syntax_error(error: yaml.YAMLError, text: str, file: str | None) -> ConfigError:
-    mark = getattr(error, "problem_mark", None)
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "syntax error"
     if mark is not None:
-        return ConfigError(f"is not YAML: {getattr(error, 'problem', None) or 'syntax error'}", file=file,
-                           line=mark.line + 1, code=CODE)  # fmt: skip
+        # PyYAML looks ahead, and a release of it that limits depth may do so before the reading below gets there.
+        message = f"is nested deeper than {DEPTH}" if "nesting depth" in problem else f"is not YAML: {problem}"
+        return ConfigError(message, file=file, line=mark.line + 1, code=CODE)
     position = getattr(error, "position", 0) or 0
     line = text.count("\n", 0, position) + 1
     return ConfigError("is not YAML: control characters are not allowed", file=file, line=line, code=CODE)

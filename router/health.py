@@ -1,13 +1,13 @@
 """What is known of each deployment and each key: who may be asked, how busy and how quick it is.
 
-Knows which outcome speaks against whom: a deployment's circuit, a key, or nobody. Refuses to read clocks (`now` is an
-argument) and to decide whom to ask (`router.plan`).
+Knows which outcome speaks against whom: a deployment's circuit, a key, or nobody; what is known of one deployment is one
+record (`router.known`). Refuses to read clocks (`now` is an argument) and to decide whom to ask (`router.plan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,11 +17,11 @@ from router.affinity import Memory
 from router.budget import Budget
 from router.circuit import Circuit, State
 from router.hedge import Hedges
-from router.keys import THROTTLED, KeyPool
+from router.keys import THROTTLED
+from router.known import RETRIES, Known, KnownAccount
 from router.learning import Fact, knowing
-from router.limits import Account
 from router.pace import Pace
-from router.slots import Slots, slows_down, throttles
+from router.slots import slows_down, throttles
 
 if TYPE_CHECKING:
     from providers.dialect import Endpoint
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SMOOTHING = 0.2  # weight of the newest first-token time in the running average
 GONE = 600.0  # seconds that a model which is not there rests
 LONGEST_COOLDOWN = 900.0  # seconds that one Retry-After can cool a deployment
-RETRIES = 10.0  # same-deployment retries that are in the bucket at most, and at first
 RETRY_PER_SUCCESS = 0.1
 RAMP = 10.0  # seconds in which a deployment that has come back gets its usual load again
 FEW = 3.0  # calls at once that are no crowd
@@ -56,6 +55,7 @@ class Ticket:
     began: float
     limit: float
     probe: bool
+    known: Known = field(repr=False)
     moved: State | None = None
     """The circuit's new state, if the call moved it."""
 
@@ -72,23 +72,51 @@ class Health:
     def __init__(self, rng: Random | None = None, *, secret: bytes = b"") -> None:
         self._rng = rng or Random(0)
         self.memory = Memory(secret)
-        self._facts: dict[str, tuple[Fact, ...]] = {}
-        self._known: dict[str, Endpoint] = {}
-        self._circuits: dict[str, Circuit] = {}
-        self._pools: dict[str, KeyPool] = {}
-        self._cooling: dict[str, float] = {}
-        self._load: dict[str, int] = {}
-        self._latency: dict[str, float] = {}
-        self._retries: dict[str, float] = {}
-        self._last: dict[str, ProviderError] = {}
-        self._accounts: dict[str, Account] = {}
-        self._budgets: dict[str, Budget] = {}
         self.hedges = Hedges()
-        self._slots: dict[str, Slots] = {}
-        self._paces: dict[str, Pace] = {}
-        self._usual: dict[str, float] = {}
+        self._deployments: dict[str, Known] = {}
+        self._accounts: dict[str, KnownAccount] = {}
+        self._timed: dict[str, None] = {}  # deployments that were ever sent a call, in that order
+        self._budgets: dict[str, Budget] = {}
+
+    def of(self, deployment: Deployment) -> Known:
+        """The record of *deployment*."""
+        known = self._deployments.get(deployment.name)
+        if known is None:
+            known = Known(deployment.name, self.account(deployment.provider))
+            self._deployments[deployment.name] = known
+        return known
+
+    def account(self, provider: Provider) -> KnownAccount:
+        """The record of *provider*'s account."""
+        known = self._accounts.get(provider.name)
+        if known is None:
+            known = self._accounts[provider.name] = KnownAccount(provider, provider.usable)
+        return known
 
     # -- may it be asked?
+
+    def unhindered(self, deployment: Deployment, tier: Tier, now: float) -> bool:
+        """Whether nothing at all speaks against asking *deployment* now and in its place.
+
+        That is what `barred`, `ready_in`, `aside` and `slow` say one by one, asked at once because it is nearly always so.
+        False where any of them has something to say, or may have.
+        """
+        known = self._deployments.get(deployment.name)
+        if known is None or known.circuit is None or known.cooling > now:
+            return False
+        account, circuit, own = known.account, known.circuit, known.slots
+        pool, slots = account.pool, account.slots
+        if circuit.state != "closed" or now - circuit.since < RAMP or not account.usable:
+            return False
+        if pool is not None and (pool.rests or pool.spared):
+            return False
+        if (slots is not None and slots.is_full) or (own is not None and own.is_full):
+            return False
+        if account.minute is not None and account.minute.wait(now) > 0:
+            return False
+        if known.minute is not None and known.minute.wait(now) > 0:
+            return False
+        return known.pace is None or len(tier.members) < 2 or known.pace.is_calm(now)
 
     def barred(self, deployment: Deployment, now: float) -> Bar | None:
         """Why *deployment* must not be asked now; None if it may, perhaps after `ready_in`."""
@@ -96,86 +124,64 @@ class Health:
         if not provider.usable:
             names = " or ".join(provider.missing) or "its environment variable"
             return Bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
-        pool = self._pools.get(provider.name)
+        account = self._accounts.get(provider.name)
+        pool = account.pool if account is not None else None
         if pool is not None and pool.rests and pool.keys and pool.ready_in(now) is None:
             return Bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
-        circuit = self._circuits.get(deployment.name)
-        if circuit is not None and not circuit.admits(now):
-            last = self._last.get(deployment.name)
-            why = f"its circuit is {circuit.state.replace('_', '-')}" + (f" after {last}" if last is not None else "")
+        known = self._deployments.get(deployment.name)
+        circuit = known.circuit if known is not None else None
+        if known is not None and circuit is not None and not circuit.admits(now):
+            why = f"its circuit is {circuit.state.replace('_', '-')}" + (f" after {known.last}" if known.last else "")
             return Bar("circuit", why, circuit.retry_in(now))
         return None
 
     def ready_in(self, deployment: Deployment, now: float) -> float:
         """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""
-        name, provider = deployment.name, deployment.provider.name
-        seconds = self._cooling.get(name, now) - now if self._cooling else 0.0
-        pool = self._pools.get(provider)
-        if pool is not None and pool.rests and pool.keys:
-            seconds = max(seconds, pool.ready_in(now) or 0.0)
-        if self._accounts:
-            for limited in (provider, name):
-                if (account := self._accounts.get(limited)) is not None:
-                    seconds = max(seconds, account.wait(now))
+        known, account = self._deployments.get(deployment.name), self._accounts.get(deployment.provider.name)
+        seconds = known.cooling - now if known is not None else 0.0
+        if account is not None:
+            pool = account.pool
+            if pool is not None and pool.rests and pool.keys:
+                seconds = max(seconds, pool.ready_in(now) or 0.0)
+            if account.minute is not None:
+                seconds = max(seconds, account.minute.wait(now))
+        if known is not None and known.minute is not None:
+            seconds = max(seconds, known.minute.wait(now))
         return max(0.0, seconds)
 
     def aside(self, deployment: Deployment, now: float) -> str | None:
         """Why others should be asked before *deployment*, though it may be asked; None where nothing speaks for that."""
-        pool = self._pools.get(deployment.provider.name)
-        if pool is not None and pool.spared and (seconds := pool.spared_for(now)):
-            return f"its last answer left nothing of its limits for {seconds:.3g} s"
-        for name in (deployment.provider.name, deployment.name):
-            slots = self._slots.get(name)
+        known, account = self._deployments.get(deployment.name), self._accounts.get(deployment.provider.name)
+        if account is not None and account.pool is not None:
+            seconds = account.pool.spared_for(now)
+            if seconds:
+                return f"its last answer left nothing of its limits for {seconds:.3g} s"
+        for name, slots in (
+            (deployment.provider.name, account.slots if account is not None else None),
+            (deployment.name, known.slots if known is not None else None),
+        ):
             if slots is not None and slots.is_full:
                 return f"{slots.under_way} calls are under way at {name}, and it carries no more"
-        circuit = self._circuits.get(deployment.name)
-        if circuit is not None and circuit.state == "closed" and now - circuit.since < RAMP:
-            return self._ramping(deployment.name, now - circuit.since)
-        return None
-
-    def _ramping(self, name: str, back: float) -> str | None:
-        """Why others should be asked, *back* seconds after its circuit was closed: the crowd comes little by little."""
-        load = self._load.get(name, 0)
-        if load < max(self._usual.get(name, 0.0) * back / RAMP, FEW):
+        if known is None or known.circuit is None:
             return None
-        return f"it is back since {back:.2g} s, and {load} calls are enough so far"
+        back = now - known.circuit.since
+        return _ramping(known, back) if known.circuit.state == "closed" and back < RAMP else None
 
     def slow(self, deployment: Deployment, tier: Tier, now: float) -> str | None:
         """Why *deployment* is slow, for itself and beside the others of its *tier*; None where it is not."""
-        pace = self._paces.get(deployment.name)
+        pace = self._pace(deployment.name)
         if pace is None or len(tier.members) < 2:
             return None
         return pace.slow(now, lambda: self._peers(deployment, tier, now))
 
     def _peers(self, deployment: Deployment, tier: Tier, now: float) -> list[Pace]:
         return [
-            self._paces[one.name]
+            pace
             for one in tier.members
-            if one.name in self._paces and one.name != deployment.name and self.barred(one, now) is None
+            if (pace := self._pace(one.name)) is not None
+            and one.name != deployment.name
+            and self.barred(one, now) is None
         ]
-
-    def slots(self, deployment: Deployment) -> tuple[Slots, ...]:
-        """What limits the calls under way at once: the account's slots, and the deployment's own where it has a limit."""
-        account, own = deployment.provider, deployment.limits.concurrency
-        slots = self._slots.get(account.name)
-        if slots is None:
-            slots = self._slots[account.name] = Slots(account.limits.concurrency)
-        if own is None:
-            return (slots,)
-        return slots, self._slots.setdefault(deployment.name, Slots(own))
-
-    def accounts(self, deployment: Deployment) -> list[Account]:
-        """The minutes that limit *deployment*: its account's, and its own where its place in a route has a limit."""
-        found = []
-        provider = deployment.provider
-        for name, limits in ((provider.name, provider.limits), (deployment.name, deployment.limits)):
-            if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-                continue
-            account = self._accounts.get(name)
-            if account is None:
-                account = self._accounts[name] = Account(limits.requests_per_minute, limits.tokens_per_minute)
-            found.append(account)
-        return found
 
     def budget(self, route: Route) -> Budget | None:
         """What *route* has spent of its budget; None where it has none."""
@@ -188,95 +194,107 @@ class Health:
 
     def may_trickle(self, deployment: Deployment, now: float) -> bool:
         """Whether *deployment* may be asked although its circuit is open, when nobody else is there."""
-        bar = self.barred(deployment, now)
-        return bar is not None and bar.kind == "circuit" and self._circuits[deployment.name].may_trickle(now)
+        bar, circuit = self.barred(deployment, now), self.of(deployment).circuit
+        return bar is not None and bar.kind == "circuit" and circuit is not None and circuit.may_trickle(now)
 
     def other_key(self, deployment: Deployment, label: str | None, now: float) -> bool:
         """Whether the account has a key that may be used now and is not the one named *label*."""
-        pool = self._pools.get(deployment.provider.name)
+        account = self._accounts.get(deployment.provider.name)
+        pool = account.pool if account is not None else None
         return pool is not None and pool.ready_in(now, besides=label) == 0.0
 
-    def may_retry(self, name: str) -> bool:
+    def may_retry(self, deployment: Deployment) -> bool:
         """Whether the deployment's bucket of retries, filled by its successes, holds one."""
-        return self._retries.get(name, RETRIES) >= 1.0
+        return self.of(deployment).retries >= 1.0
 
-    def spend_retry(self, name: str) -> None:
+    def spend_retry(self, deployment: Deployment) -> None:
         """Take a retry out of the deployment's bucket."""
-        self._retries[name] = max(self._retries.get(name, RETRIES) - 1.0, 0.0)
+        known = self.of(deployment)
+        known.retries = max(known.retries - 1.0, 0.0)
 
-    def give_back_retry(self, name: str) -> None:
+    def give_back_retry(self, deployment: Deployment) -> None:
         """Put a retry back that was not made."""
-        self._retries[name] = min(self._retries.get(name, RETRIES) + 1.0, RETRIES)
+        known = self.of(deployment)
+        known.retries = min(known.retries + 1.0, RETRIES)
 
     def endpoint(self, deployment: Deployment) -> Endpoint:
         """The deployment's endpoint, without what it has shown that it does not take."""
-        return self._known.get(deployment.name) or deployment.endpoint
+        known = self._deployments.get(deployment.name)
+        return deployment.endpoint if known is None or known.endpoint is None else known.endpoint
 
     # -- what happens
 
     def began(self, deployment: Deployment, now: float, *, limit: float, circuit: CircuitSettings) -> Ticket:
         """A call goes out: whose turn the key is, and whether it is a probe."""
-        name, provider = deployment.name, deployment.provider
-        key = self._pool(provider).take(now) if provider.keys else None
-        load = self._load[name] = self._load.get(name, 0) + 1
-        state = self._circuits.get(name)
+        provider = deployment.provider
+        known = self._deployments.get(deployment.name) or self.of(deployment)
+        account = known.account
+        key = (account.pool or account.keys()).take(now) if provider.keys else None
+        load = known.load = known.load + 1
+        state = known.circuit
         if state is None:
-            state = self._circuits[name] = Circuit(circuit.failures, circuit.cooldown, circuit.max_cooldown)
-        before = state.state
+            state = known.circuit = Circuit(circuit.failures, circuit.cooldown, circuit.max_cooldown)
+        before, probe = state.state, False
         if before == "closed":
-            self._usual[name] = max(load, self._usual.get(name, 0.0) * FADING)
-        probe = state.began(now, limit)
+            known.usual = max(load, known.usual * FADING)
+        else:
+            probe = state.began(now, limit)
         moved = state.state if state.state != before else None
-        return _ticket(name, provider.name, key, now, limit, probe, moved)
+        return _ticket(deployment.name, provider.name, key, now, limit, probe, known, moved)
 
     def sent(self, ticket: Ticket, now: float, *, streaming: bool) -> None:
         """The call leaves: from here on it is the provider that takes its time."""
-        pace = self._paces.get(ticket.deployment)
+        pace = ticket.known.pace
         if pace is None:
-            pace = self._paces[ticket.deployment] = Pace()
+            pace = ticket.known.pace = Pace()
+            self._timed[ticket.deployment] = None
         pace.sent(ticket, now, streaming=streaming)
 
     def spoke(self, ticket: Ticket, now: float, left: float | None = None) -> None:
         """The call has said something. *left*: seconds for which it says that nothing is left of the limits."""
-        seconds = self._paces[ticket.deployment].spoke(ticket, now)
+        known = ticket.known
+        seconds = known.pace.spoke(ticket, now) if known.pace is not None else None
         if seconds is not None:
-            self.first_token(ticket.deployment, seconds)
+            before = known.latency
+            known.latency = seconds if before is None else before + SMOOTHING * (seconds - before)
         if left is not None:
-            pool = self._pools.setdefault(ticket.provider, KeyPool(()))
-            pool.spare(ticket.key.label if ticket.key is not None else None, now, left)
+            known.account.keys().spare(ticket.key.label if ticket.key is not None else None, now, left)
 
     def succeeded(self, ticket: Ticket, now: float, tokens: int | None = None) -> State | None:
         """The call was answered, with so many *tokens*. The circuit's new state, if it changed."""
-        name = ticket.deployment
-        pace = self._paces.get(name)
-        if pace is not None:
-            pace.answered(ticket, now, tokens or 0)
-        self._load[name] = max(self._load.get(name, 0) - 1, 0)
-        self._retries[name] = min(self._retries.get(name, RETRIES) + RETRY_PER_SUCCESS, RETRIES)
-        pool = self._pools.get(ticket.provider)
-        if pool is not None:
+        known = ticket.known
+        account, circuit = known.account, known.circuit
+        if known.pace is not None:
+            known.pace.answered(ticket, now, tokens or 0)
+        if known.load:
+            known.load -= 1
+        if known.retries < RETRIES:
+            known.retries = min(known.retries + RETRY_PER_SUCCESS, RETRIES)
+        pool = account.pool
+        if pool is not None and (pool.rests or pool.spared):
             pool.succeeded(ticket.key.label if ticket.key is not None else None, ticket.began)
-        slots = self._slots.get(ticket.provider)
-        if slots is not None:
-            slots.succeeded(ticket.began)
-        circuit = self._circuits[name]
+        if account.slots is not None:
+            account.slots.succeeded(ticket.began)
+        if circuit is None:
+            return None  # it was forgotten meanwhile
         return circuit.state if circuit.success(now, ticket.began, probe=ticket.probe) else None
 
     def failed(self, ticket: Ticket, error: ProviderError, now: float) -> State | None:
         """The call has failed. The circuit's new state, if it changed."""
         self._ended(ticket)
-        name = ticket.deployment
-        circuit = self._circuits[name]
-        self._last[name] = error
-        if throttles(error):
-            self._throttled(ticket.provider, now)
+        known, circuit = ticket.known, ticket.known.circuit
+        known.last = error
+        if throttles(error) and known.account.slots is not None:
+            known.account.slots.throttled(now)  # too much came at once
         if isinstance(error, RateLimited) and ticket.key is None and not slows_down(error):
-            self._cool(name, now, error.retry_after or THROTTLED)  # without a key there is only the deployment to rest
-        if not self._speaks_against(ticket, error):
+            _cool(known, now, error.retry_after or THROTTLED)  # without a key there is only the deployment to rest
+        if circuit is None:
+            return None
+        if not _speaks_against(ticket, error):
             circuit.neutral(ticket.began, probe=ticket.probe)
             return None
         if error.retry_after is not None:
-            self._cool(name, now, error.retry_after)
+            _cool(known, now, error.retry_after)
         if isinstance(error, ModelNotFound):
             return circuit.state if circuit.open_for(now, ticket.began, GONE) else None
         return circuit.state if circuit.failure(now, ticket.began, self._rng, probe=ticket.probe) else None
@@ -285,73 +303,78 @@ class Health:
         """Note what *error* says of the key. True the first time that it is found dead."""
         if ticket.key is None or not isinstance(error, CredentialFailed | RateLimited) or slows_down(error):
             return False
-        return self._pools[ticket.provider].failed(ticket.key.label, error, now)
+        return ticket.known.account.keys().failed(ticket.key.label, error, now)
 
     def resting(self, ticket: Ticket, now: float) -> float:
         """Seconds that the key which *ticket* went out with is left alone; without a key, its deployment."""
         if ticket.key is None:
-            return max(self._cooling.get(ticket.deployment, 0.0) - now, 0.0)
-        rest = self._pools[ticket.provider].rests.get(ticket.key.label)
+            return max(ticket.known.cooling - now, 0.0)
+        rest = ticket.known.account.keys().rests.get(ticket.key.label)
         return max(rest.until - now, 0.0) if rest is not None else 0.0
 
     def canceled(self, ticket: Ticket) -> None:
         """The caller did not want it any more: that says nothing of the deployment."""
         self._ended(ticket)
-        self._circuits[ticket.deployment].neutral(ticket.began, probe=ticket.probe)
+        if ticket.known.circuit is not None:
+            ticket.known.circuit.neutral(ticket.began, probe=ticket.probe)
 
     def forget_load(self) -> None:
         """Nothing is under way any more, whatever had begun: it was another process's."""
-        self._load.clear()
-        self._slots.clear()
-        for pace in self._paces.values():
-            pace.forget_calls()
-
-    def first_token(self, name: str, seconds: float) -> None:
-        """It took *seconds* until the deployment *name* said something."""
-        known = self._latency.get(name)
-        self._latency[name] = seconds if known is None else known + SMOOTHING * (seconds - known)
+        for account in self._accounts.values():
+            account.slots = None
+        for known in self._deployments.values():
+            known.load, known.slots = 0, None
+            if known.pace is not None:
+                known.pace.forget_calls()
 
     def learned(self, fact: Fact, endpoint: Endpoint) -> bool:
-        """Note *fact* about *endpoint*; False if it was known."""
-        facts = self._facts.get(fact.deployment, ())
-        if any((known.param, known.allowed) == (fact.param, fact.allowed) for known in facts):
+        """Note *fact* about *endpoint*, which belongs to a deployment that was asked; False if it was known."""
+        known = self._deployments[fact.deployment]
+        if any((one.param, one.allowed) == (fact.param, fact.allowed) for one in known.facts):
             return False
-        self._facts[fact.deployment] = (*facts, fact)
-        self._known[fact.deployment] = knowing(endpoint, (fact,))
+        known.facts = (*known.facts, fact)
+        known.endpoint = knowing(endpoint, (fact,))
         return True
 
     # -- what is known
 
     def load(self, name: str) -> int:
         """Calls under way at the deployment *name*."""
-        return self._load.get(name, 0)
+        known = self._deployments.get(name)
+        return known.load if known is not None else 0
 
     def latency(self, name: str) -> float | None:
         """Seconds to the first token, lately; None if unknown."""
-        return self._latency.get(name)
+        known = self._deployments.get(name)
+        return known.latency if known is not None else None
 
     def timed(self) -> Collection[str]:
         """The deployments that were ever sent a call."""
-        return self._paces.keys()
+        return self._timed.keys()
 
     def seconds(self, name: str, tokens: int, now: float, *, streaming: bool) -> float | None:
         """How long the deployment *name* takes to answer with so many *tokens*, lately; None if unknown."""
-        pace = self._paces.get(name)
+        pace = self._pace(name)
         return None if pace is None else pace.seconds(tokens, streaming=streaming, now=now)
 
     def unasked_for(self, name: str, now: float) -> float:
         """Seconds since the deployment *name* was sent a call."""
-        pace = self._paces.get(name)
+        pace = self._pace(name)
         return float("inf") if pace is None else now - pace.asked
 
     def state(self, name: str) -> State:
         """The state of the deployment's circuit."""
-        circuit = self._circuits.get(name)
-        return circuit.state if circuit is not None else "closed"
+        known = self._deployments.get(name)
+        return known.circuit.state if known is not None and known.circuit is not None else "closed"
 
     def last_error(self, name: str) -> ProviderError | None:
         """How the deployment *name* failed last."""
-        return self._last.get(name)
+        known = self._deployments.get(name)
+        return known.last if known is not None else None
+
+    def _pace(self, name: str) -> Pace | None:
+        known = self._deployments.get(name)
+        return known.pace if known is not None else None
 
     # -- as a value
 
@@ -363,86 +386,54 @@ class Health:
         """
         said: dict[str, dict[str, Any]] = {}
         for deployment in deployments:
-            for what, name, known in self._known_of(deployment, now):
-                if known:
-                    said.setdefault(what, {})[name] = known
+            records: tuple[tuple[str, Known | KnownAccount | None], ...] = (
+                (deployment.name, self._deployments.get(deployment.name)),
+                (deployment.provider.name, self._accounts.get(deployment.provider.name)),
+            )
+            for name, known in records:
+                for what, value in known.snapshot(now) if known is not None else ():
+                    if value:
+                        said.setdefault(what, {})[name] = value
         return said
-
-    def _known_of(self, deployment: Deployment, now: float) -> Iterator[tuple[str, str, Any]]:
-        name, provider = deployment.name, deployment.provider.name
-        if (circuit := self._circuits.get(name)) is not None:
-            yield "circuits", name, circuit.snapshot()
-        if (until := self._cooling.get(name, 0.0)) > now:
-            yield "cooling", name, until
-        if (left := self._retries.get(name, RETRIES)) != RETRIES:
-            yield "retries", name, [left]  # in a list, because 0 is something too
-        yield "load", name, self._load.get(name)
-        yield "latency", name, self._latency.get(name)
-        yield "usual", name, self._usual.get(name)
-        if (pace := self._paces.get(name)) is not None:
-            yield "paces", name, pace.snapshot()
-        for known in (name, provider):
-            if (slots := self._slots.get(known)) is not None:
-                yield "slots", known, slots.snapshot()
-        yield "facts", name, [fact.lesson for fact in self._facts.get(name, ())]
-        if (pool := self._pools.get(provider)) is not None:
-            yield "pools", provider, pool.snapshot()
-        for limited in (provider, name):
-            if (account := self._accounts.get(limited)) is not None:
-                yield "accounts", limited, account.snapshot(now)
 
     @classmethod
     def restored(cls, said: Mapping[str, Any], deployments: Iterable[Deployment]) -> Self:
         """The health that a `snapshot` was taken of, as far as it is about *deployments*; of all else nothing is known."""
-        health, known = cls(), {deployment.name: deployment for deployment in deployments}
-        providers = {deployment.provider.name: deployment.provider for deployment in known.values()}
-        health._circuits.update((name, Circuit.restored(one)) for name, one in said.get("circuits", {}).items())
-        health._retries.update((name, left) for name, (left,) in said.get("retries", {}).items())
-        for what in ("cooling", "load", "latency", "usual"):
-            getattr(health, f"_{what}").update(said.get(what, {}))
-        for name, lessons in said.get("facts", {}).items():
-            for lesson in lessons if name in known else ():
-                health.learned(Fact.of(name, lesson), health.endpoint(known[name]))
-        health._paces.update((name, Pace.restored(one)) for name, one in said.get("paces", {}).items())
-        health._slots.update((name, Slots.restored(one)) for name, one in said.get("slots", {}).items())
-        for name, one in said.get("pools", {}).items():
-            if name in providers:
-                health._pool(providers[name]).restore(one)
-        for name, one in said.get("accounts", {}).items():
-            limits = known[name].limits if name in known else providers[name].limits if name in providers else None
-            if limits is not None:
-                account = Account(limits.requests_per_minute, limits.tokens_per_minute)
-                account.restore(one)
-                health._accounts[name] = account
+        health = cls()
+        for deployment in deployments:
+            known = health.of(deployment)
+            known.account.restore(said)
+            known.restore(said, deployment)
+            if known.pace is not None:
+                health._timed[deployment.name] = None
+            for lesson in said.get("facts", {}).get(deployment.name, ()):
+                health.learned(Fact.of(deployment.name, lesson), health.endpoint(deployment))
         return health
 
-    def _pool(self, provider: Provider) -> KeyPool:
-        pool = self._pools.get(provider.name)
-        if pool is None:
-            pool = self._pools[provider.name] = KeyPool(provider.keys)
-        return pool
-
-    def _cool(self, name: str, now: float, seconds: float) -> None:
-        """Let a deployment rest; a rest is only ever extended."""
-        self._cooling[name] = max(self._cooling.get(name, 0.0), now + min(seconds, LONGEST_COOLDOWN))
-
-    def _throttled(self, provider: str, now: float) -> None:
-        """Too much came at once."""
-        slots = self._slots.get(provider)
-        if slots is not None:
-            slots.throttled(now)
-
     def _ended(self, ticket: Ticket) -> None:
-        pace = self._paces.get(ticket.deployment)
-        if pace is not None:
-            pace.left(ticket)
-        self._load[ticket.deployment] = max(self._load.get(ticket.deployment, 0) - 1, 0)
+        known = ticket.known
+        if known.pace is not None:
+            known.pace.left(ticket)
+        known.load = max(known.load - 1, 0)
 
-    def _speaks_against(self, ticket: Ticket, error: ProviderError) -> bool:
-        """Whether *error* counts against the deployment; a time that was too short for it anyway does not."""
-        if error.blames != "deployment":
-            return False
-        if isinstance(error, ProviderTimeout) and error.phase == "answer":
-            known = self._latency.get(ticket.deployment)
-            return known is None or ticket.limit >= known
-        return True
+
+def _ramping(known: Known, back: float) -> str | None:
+    """Why others should be asked, *back* seconds after its circuit was closed: the crowd comes little by little."""
+    if known.load < max(known.usual * back / RAMP, FEW):
+        return None
+    return f"it is back since {back:.2g} s, and {known.load} calls are enough so far"
+
+
+def _cool(known: Known, now: float, seconds: float) -> None:
+    """Let a deployment rest; a rest is only ever extended."""
+    known.cooling = max(known.cooling, now + min(seconds, LONGEST_COOLDOWN))
+
+
+def _speaks_against(ticket: Ticket, error: ProviderError) -> bool:
+    """Whether *error* counts against the deployment; a time that was too short for it anyway does not."""
+    if error.blames != "deployment":
+        return False
+    if isinstance(error, ProviderTimeout) and error.phase == "answer":
+        latency = ticket.known.latency
+        return latency is None or ticket.limit >= latency
+    return True

@@ -43,11 +43,15 @@ def median(values: Iterable[float]) -> float:
 
 @dataclass(slots=True)
 class Series:
-    """One kind of sample, in seconds; up to *least* none is slow. *lately* and *usual* are None until something is known."""
+    """One kind of sample, in seconds; up to *least* none is slow. *lately* and *usual* are None until something is known.
+
+    *bound*: what is slow for itself takes longer; it follows from *usual*.
+    """
 
     least: float = 0.0
     lately: float | None = None
     usual: float | None = None
+    bound: float = field(init=False)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     last: float = float("-inf")  # when the newest sample came
     waiting: dict[Hashable, float] = field(default_factory=dict)  # calls under way: since when, oldest first
@@ -55,6 +59,12 @@ class Series:
     _minutes: deque[float] = field(default_factory=lambda: deque(maxlen=MINUTES))
     _closes: float = float("-inf")  # when the current minute is over
     _odd: float | None = None  # since when whole minutes have been slow
+
+    def __post_init__(self) -> None:
+        self._bind()
+
+    def _bind(self) -> None:
+        self.bound = float("inf") if self.usual is None else max(SLOW * self.usual, self.least)
 
     def add(self, now: float, seconds: float) -> None:
         """A sample."""
@@ -68,18 +78,23 @@ class Series:
         """What others are compared with; None where too little is known, or nothing new."""
         return self.lately if len(self.recent) >= KNOWN and now - self.last <= STALE else None
 
-    def slowness(self, now: float, unit: float = 1.0) -> float | None:
-        """The median of the last samples, where that is slow for itself; None where it is not.
+    def is_calm(self, now: float, unit: float = 1.0) -> bool:
+        """Whether nothing looks slow, neither the last samples nor what is under way: nearly always.
 
-        *unit*: by what the seconds of a call under way are divided to be such a sample.
+        *unit*: by what the seconds of a call under way are divided to be a sample.
         """
-        usual = self.usual
-        if usual is None:
+        bound = self.bound
+        if self.lately is not None and self.lately > bound:
+            return False
+        for oldest in self.waiting.values():
+            return now - oldest <= bound * unit
+        return True
+
+    def slowness(self, now: float, unit: float = 1.0) -> float | None:
+        """The median of the last samples, where that is slow for itself; None where it is not. *unit*: as above."""
+        if self.usual is None or self.is_calm(now, unit):
             return None
-        bound = max(SLOW * usual, self.least)
-        oldest = next(iter(self.waiting.values()), now)
-        if (self.lately or 0.0) <= bound and now - oldest <= bound * unit:  # nearly always, and asked for every request
-            return None
+        bound = self.bound
         if len(self.recent) < RECENT or now - self.last > STALE:
             return None
         late = self._overdue(now, bound * unit) if self.waiting else 0
@@ -92,7 +107,7 @@ class Series:
 
     def snapshot(self) -> dict[str, Any]:
         """What decides whether it is slow now, ready for JSON; the minutes that teach what is usual are left out."""
-        said = differing(self, without=("waiting", "_minute", "_minutes", "_closes", "_odd"))
+        said = differing(self, without=("waiting", "bound", "_minute", "_minutes", "_closes", "_odd"))
         return said | ({"waiting": [*self.waiting.values()][:RECENT]} if self.waiting else {})
 
     @classmethod
@@ -116,7 +131,7 @@ class Series:
             return
         found = median(self._minute)
         self._minute.clear()
-        if self.usual is None or found <= max(SLOW * self.usual, self.least):
+        if found <= self.bound:
             self._odd = None
         else:
             self._odd = now if self._odd is None else self._odd
@@ -126,6 +141,7 @@ class Series:
             self._odd = None
         self._minutes.append(found)
         self.usual = median(self._minutes)
+        self._bind()
 
 
 @dataclass(slots=True)
@@ -205,6 +221,10 @@ class Pace:
             return whole * (OPENING + tokens)
         first = None if streaming else self.first.compared(now)
         return None if first is None else first + (tokens / self.speed if self.speed else 0.0)
+
+    def is_calm(self, now: float) -> bool:
+        """Whether it certainly is not slow."""
+        return self.first.is_calm(now) and self.whole.is_calm(now, self.longest)
 
     def slow(self, now: float, peers: Callable[[], Sequence[Pace]]) -> str | None:
         """Why it is slow, in words; None where it is not.

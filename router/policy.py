@@ -64,9 +64,7 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
     if not attempts:
         if left <= 0:
             return Stop("deadline", "the deadline was over before the first attempt")
-        if plan.candidate(0) is None:
-            return Stop("nobody", "no deployment may serve this request")
-        return _first(plan, left, rng)
+        return _first(plan, elapsed, left, rng)
     if (stop := _must_stop(policy, attempts, left)) is not None:
         return stop
     if (step := _other_key(plan, attempts, left)) is not None:
@@ -86,10 +84,12 @@ def next_step(plan: Plan, attempts: Sequence[Attempt], elapsed: float, rng: Rand
     return again
 
 
-def _first(plan: Plan, left: float, rng: Random) -> Try | Stop:
+def _first(plan: Plan, elapsed: float, left: float, rng: Random) -> Try | Stop:
     """The first step: nobody has been asked."""
     candidate = plan.candidate(0)
-    wait = plan.wait(candidate) if candidate is not None else None
+    if candidate is None:
+        return Stop("nobody", "no deployment may serve this request")
+    wait = candidate.wait if elapsed == 0.0 else plan.wait(candidate)  # a plan that was only just made knows
     if wait is None:
         return Stop("nobody", "no deployment may serve this request")
     if wait == 0:

@@ -253,6 +253,7 @@ class Router:
         loop = asyncio.get_running_loop()
         if self._home is None:
             self._home = loop
+            self._setting = replace(self._setting, now=loop.time)
         elif self._home is not loop:
             ended = ", which has ended" if self._home.is_closed() else ""
             message = f"this router belongs to another event loop{ended}: open one in each loop, and close it there"
@@ -264,6 +265,7 @@ class Router:
         for transport in self._transports.values():
             transport.abandon()
         self._transports, self._home = {}, None
+        self._setting = replace(self._setting, now=_clock)
         self.health.forget_load()
         if self._is_chance:
             self._rng.seed()  # or every child would wait the same jitter

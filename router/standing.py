@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 class Standing(Protocol):
     """What is known of deployments and keys. Times are seconds of one monotonic clock."""
 
+    def unhindered(self, deployment: Deployment, tier: Tier, now: float) -> bool:
+        """True only where none of `barred`, `ready_in`, `aside` and `slow` has anything to say."""
+        ...
+
     def barred(self, deployment: Deployment, now: float) -> Bar | None:
         """Why the deployment must not be asked now; None if it may."""
         ...
@@ -34,15 +38,15 @@ class Standing(Protocol):
         """Whether another key than the one named *label* may be used now."""
         ...
 
-    def may_retry(self, name: str) -> bool:
+    def may_retry(self, deployment: Deployment) -> bool:
         """Whether the bucket of same-deployment retries holds one."""
         ...
 
-    def spend_retry(self, name: str) -> None:
+    def spend_retry(self, deployment: Deployment) -> None:
         """Take one out of it."""
         ...
 
-    def give_back_retry(self, name: str) -> None:
+    def give_back_retry(self, deployment: Deployment) -> None:
         """Put one back that was not made."""
         ...
 

@@ -6,7 +6,7 @@ allows, never for more: what is more is refused in words, not quietly lowered. R
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from providers.errors import InvalidRequest, nearest
@@ -33,6 +33,12 @@ class Terms:
     ignore: tuple[str, ...] = ()
     priced: bool = False
     """Whether money is limited, so that a deployment whose price nobody knows cannot serve."""
+    narrow: bool = field(init=False, repr=False, compare=False)
+    """Whether there is anything by which `refuses` could refuse somebody."""
+
+    def __post_init__(self) -> None:
+        narrow = bool(self.only or self.ignore or self.priced or self.max_price is not None)
+        object.__setattr__(self, "narrow", narrow)
 
     def refuses(self, deployment: Deployment) -> str | None:
         """Why *deployment* is out, whatever it would be asked; None where it is in."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 from providers.errors import ProviderError
 from providers.types import Attempt
 from router.affinity import Warm
-from router.config import Config, Route
+from router.config import Config, Deployment, Route
 from router.decisions.chance import Played
 from router.decisions.record import Recorded, attempt_of, decision_facts, deployments_of, digest
 from router.decisions.shape import request_of
@@ -174,7 +174,7 @@ class _Again:
             is_along = is_along and then is not None and then.get("try") == now["try"]
             began, elapsed = elapsed + decision.delay, known.started + known.duration
             if any(attempt.deployment == known.deployment for attempt in attempts):
-                self._standing.health.spend_retry(known.deployment)
+                self._standing.health.spend_retry(self._target(decision))
             self._note(decision, known, began=self._now + decision.delay, took=elapsed - began)
             attempts.append(known)
 
@@ -215,11 +215,15 @@ class _Again:
             )
         return replace(found, started=elapsed + step.delay, delay=step.delay)
 
+    def _target(self, step: Try) -> Deployment:
+        candidate = self._plan.candidate(step.place)
+        assert candidate is not None  # noqa: S101  # a step names a candidate of its own plan
+        return candidate.target
+
     def _note(self, step: Try, attempt: Attempt, *, began: float, took: float) -> None:
         """Let the health know of an attempt of the replay's own, as the router would have."""
-        health, candidate = self._standing.health, self._plan.candidate(step.place)
-        assert candidate is not None  # noqa: S101  # a step names a candidate of its own plan
-        ticket = health.began(candidate.target, began, limit=step.limit, circuit=self._plan.policy.circuit)
+        health = self._standing.health
+        ticket = health.began(self._target(step), began, limit=step.limit, circuit=self._plan.policy.circuit)
         self._now = began + took
         if isinstance(attempt.error, ProviderError):
             health.key_failed(ticket, attempt.error, self._now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from random import Random
 from typing import Any
 
@@ -20,6 +20,7 @@ from router.decisions.record import ForeignRecord, attempt_facts, attempt_of, di
 from router.decisions.shape import PLAIN, PRIVATE, request_of, shape, spoken
 from router.health import Health
 from router.keys import KeyPool, Rest
+from router.known import Known, KnownAccount
 from router.lab import Fault
 from router.load import load
 from router.plan import Setting, make_plan
@@ -196,12 +197,21 @@ def test_a_digest_is_of_what_decides():
 # -- the state that decides -------------------------------------------------------------------------------------------
 
 KEPT = {
-    "_circuits", "_pools", "_cooling", "_load", "_latency", "_retries", "_accounts", "_facts", "_paces", "_usual", "_slots"
+    "circuit", "cooling", "load", "latency", "usual", "retries", "pace", "slots", "minute", "facts", "pool"
 }  # fmt: skip
 LEFT_OUT = {
+    "name": "whose record it is",
+    "account": "a record of its own",
+    "provider": "the configuration's",
+    "usable": "the configuration's",
+    "endpoint": "made again from the facts",
+    "last": "it only words a reason",
+}
+BESIDE = {
+    "_deployments": "the records",
+    "_accounts": "the records",
+    "_timed": "those of the records that have a pace",
     "_rng": "it draws the jitter of what comes after",
-    "_known": "made again from the facts",
-    "_last": "it only words a reason",
     "memory": "of the conversations only the request's own is recorded, by the trace",
     "hedges": "a second call is no decision of the policy; its attempt is on record",
     "_budgets": "a route's money is set aside before anything is decided",
@@ -209,8 +219,10 @@ LEFT_OUT = {
 
 
 def test_a_snapshot_leaves_nothing_out_unsaid():
-    """Whoever gives Health a new part decides here whether a decision needs it, and `Health.snapshot` says it if so."""
-    assert KEPT | LEFT_OUT.keys() == vars(Health()).keys()
+    """Whoever gives Health a new part decides here whether a decision needs it, and its `snapshot` says it if so."""
+    pieces = {field.name for kind in (Known, KnownAccount) for field in fields(kind)}
+    assert KEPT | LEFT_OUT.keys() == pieces
+    assert BESIDE.keys() == vars(Health()).keys()
 
 
 def test_a_restored_health_gives_the_same_answers():
@@ -248,7 +260,7 @@ def _answers(health: Health, deployments: Any, now: float) -> list[Any]:
             health.ready_in(one, now),
             health.may_trickle(one, now),
             [health.other_key(one, label, now) for label in (None, "1", "2")],
-            health.may_retry(one.name),
+            health.may_retry(one),
             health.load(one.name),
             health.latency(one.name),
             *(health.seconds(one.name, 500, now, streaming=streaming) for streaming in (False, True)),

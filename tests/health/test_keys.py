@@ -28,9 +28,10 @@ from providers.errors import (
     ServerError,
 )
 from providers.secret import Secret
-from router.config import CircuitSettings, Deployment, Key, Provider
-from router.health import GONE, LONGEST_COOLDOWN, RETRIES, RETRY_PER_SUCCESS, Health, Ticket
+from router.config import CircuitSettings, Deployment, Key, Provider, Tier
+from router.health import GONE, LONGEST_COOLDOWN, RETRY_PER_SUCCESS, Health, Ticket
 from router.keys import EMPTY, LONGEST, REFUSED, THROTTLED, THROTTLED_LONGEST, KeyPool
+from router.known import RETRIES
 
 CIRCUIT = CircuitSettings()
 LIMIT = 10.0
@@ -47,12 +48,12 @@ def pool(*labels: str) -> KeyPool:
 def deployment(*labels: str, name: str = "one/model") -> Deployment:
     """As much of a deployment as health looks at."""
     provider = Provider(name.partition("/")[0], "http://one.test/v1", keys(*labels), keyless=not labels)
-    return Deployment(cast("Any", SimpleNamespace(name=name)), provider)
+    return Deployment(cast("Any", SimpleNamespace(name=name, price=None)), provider)
 
 
 def began(health: Health, target: Deployment, now: float, *, retry: bool = False) -> Ticket:
     if retry:
-        health.spend_retry(target.name)
+        health.spend_retry(target)
     return health.began(target, now, limit=LIMIT, circuit=CIRCUIT)
 
 
@@ -228,28 +229,28 @@ def test_what_is_nobodys_fault_leaves_the_circuit_as_it_was(error, before):
     for number in range(before):
         health.failed(began(health, target, float(number)), ServerError("no"), number + 0.1)
     ticket = began(health, target, 5.0)
-    was = repr(health._circuits[target.name])
+    was = repr(health.of(target).circuit)
     for _ in range(10):
         assert health.failed(ticket, error, 6.0) is None
 
-    assert was == repr(health._circuits[target.name])
+    assert was == repr(health.of(target).circuit)
 
 
 def test_a_canceled_call_leaves_the_circuit_as_it_was():
     """To the byte."""
     health, target = Health(Random(1)), deployment("a")
     ticket = began(health, target, 5.0)
-    was = repr(health._circuits[target.name])
+    was = repr(health.of(target).circuit)
     health.canceled(ticket)
 
-    assert was == repr(health._circuits[target.name])
+    assert was == repr(health.of(target).circuit)
     assert 0 == health.load(target.name)
 
 
 def test_a_time_that_was_too_short_is_not_its_fault():
     """A deadline below what it usually takes says nothing; one above it does."""
     health, target = Health(Random(1)), deployment("a")
-    health.first_token(target.name, 20.0)
+    health.of(target).latency = 20.0
     for number in range(5):
         ticket = began(health, target, float(number))
         health.failed(ticket, ProviderTimeout("no", phase="answer"), number + 0.1)
@@ -324,7 +325,7 @@ class HealthMachine(RuleBasedStateMachine):
         target = self.targets[place]
         if self.health.barred(target, self.now) is not None:
             return
-        retry = retry and self.health.may_retry(target.name)
+        retry = retry and self.health.may_retry(target)
         self.retries[target.name] += retry
         others = [key.label for key in target.provider.keys if self._rest(key.label) <= self.now]
         ticket = began(self.health, target, self.now, retry=retry)
@@ -354,19 +355,18 @@ class HealthMachine(RuleBasedStateMachine):
         self.health.canceled(ticket)
 
     def _is_probed(self, label: str) -> bool:
-        pool = self.health._pools.get("one")
-        rest = pool.rests.get(label) if pool is not None else None
+        rest = self.health.account(self.targets[0].provider).keys().rests.get(label)
         return rest is not None and rest.probed is not None
 
     def _rest(self, label: str) -> float:
-        pool = self.health._pools.get("one")
-        rest = pool.rests.get(label) if pool is not None else None
+        rest = self.health.account(self.targets[0].provider).keys().rests.get(label)
         return rest.until if rest is not None else 0.0
 
     @invariant()
     def rests_only_extend(self) -> None:
         """11: and are never longer than a quarter of an hour from now."""
-        for name, until in self.health._cooling.items():
+        for target in self.targets:
+            name, until = target.name, self.health.of(target).cooling
             assert self.cooling.get(name, 0.0) <= until <= self.now + LONGEST_COOLDOWN
             self.cooling[name] = until
         for label in ("a", "b"):
@@ -388,6 +388,17 @@ class HealthMachine(RuleBasedStateMachine):
         """2."""
         for name, retries in self.retries.items():
             assert retries <= RETRIES + RETRY_PER_SUCCESS * self.successes[name] + 1e-6
+
+    @invariant()
+    def who_is_unhindered_is_so_by_every_question(self) -> None:
+        """The one question stands for the four that it is asked in place of."""
+        tier = Tier(tuple(self.targets))
+        for target in self.targets:
+            if self.health.unhindered(target, tier, self.now):
+                assert self.health.barred(target, self.now) is None
+                assert self.health.ready_in(target, self.now) == 0.0
+                assert self.health.aside(target, self.now) is None
+                assert self.health.slow(target, tier, self.now) is None
 
     @invariant()
     def nobody_is_barred_without_a_time(self) -> None:

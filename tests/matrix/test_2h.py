@@ -105,7 +105,8 @@ def test_h3_cancelled_while_it_waits_for_a_place():
         first = asyncio.ensure_future(router.complete(REQUEST))
         await asyncio.sleep(0.1)
         assert 0.0 == await cancelled_after(0.1, router.complete(REQUEST))
-        assert [0] == [slots.waiting for slots in router.health.slots(router.config.routes["chat"].deployments[0])]
+        deployment = router.config.routes["chat"].deployments[0]
+        assert [0] == [slots.waiting for slots in router.health.of(deployment).places(deployment)]
         assert 1 == len(providers[0].began)
         await first
         await router.complete(REQUEST)
@@ -137,7 +138,8 @@ def test_h3_cancelled_while_it_waits_for_its_minute():
             request = {**REQUEST, "model": "alpha/m"}
             for _ in range(2):
                 await router.complete(request)
-            (account,) = router.health.accounts(config.deployments["alpha/m"])
+            deployment = config.deployments["alpha/m"]
+            (account,) = router.health.of(deployment).minutes(deployment)
             assert 0.0 == await cancelled_after(1.0, router.complete(request))
             assert 2 == len(account.places) == len(provider.began)
 

@@ -79,7 +79,8 @@ def test_where_nobody_has_room_in_time_nothing_is_sent_and_no_place_is_taken():
                 await router.complete({**ASK, "deadline": 5.0})
 
             assert all(isinstance(error, NoPlace) or "rests" in str(error) for error in refused.value.exceptions)
-            accounts = router.health.accounts(router.config.routes["chat"].deployments[0])
+            deployment = router.config.routes["chat"].deployments[0]
+            accounts = router.health.of(deployment).minutes(deployment)
             assert [1, 1] == [len(account.places) for account in accounts]
             assert 1 == len(provider.began)
 

@@ -183,7 +183,7 @@ def test_a_slow_one_is_last_and_says_so():
     """In the plan, with its numbers; and in a tier of its own it stays where it is."""
     config = fleet_config(FLEET)
     router = Router(config)
-    slow = router.health._paces["alpha/alpha-model"] = Pace()
+    slow = router.health.of(config.deployments["alpha/alpha-model"]).pace = Pace()
     for call, seconds in enumerate([0.5] * 20 + [5.0] * 10):
         slow.sent(call, call * 1.0, streaming=True)
         slow.spoke(call, call + seconds)

@@ -116,7 +116,8 @@ def test_who_gives_up_makes_room():
         for task in tasks[1:4]:
             task.cancel()
         told = await asyncio.gather(*tasks, return_exceptions=True)
-        slots = router.health.slots(router.config.deployments["alpha/m-alpha"])
+        deployment = router.config.deployments["alpha/m-alpha"]
+        slots = router.health.of(deployment).places(deployment)
         return told, asyncio.get_running_loop().time(), [(one.under_way, one.waiting) for one in slots], transports
 
     told, now, slots, transports = played(main, SECOND)
@@ -138,7 +139,8 @@ def test_cancelled_at_any_step_of_the_handover(step):
             await asyncio.sleep(0)
         tasks[2].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        slots = router.health.slots(router.config.deployments["alpha/m-alpha"])
+        deployment = router.config.deployments["alpha/m-alpha"]
+        slots = router.health.of(deployment).places(deployment)
         return tasks[3].result().deployment, [(one.under_way, one.waiting) for one in slots]
 
     assert ("alpha/m-alpha", [(0, 0)]) == played(main, SECOND)
@@ -223,7 +225,7 @@ def test_a_refusal_teaches_how_many(streaming):
         tasks = [asyncio.ensure_future(one(router)) for _ in range(10)]
         await asyncio.sleep(0.1)
         before = transports["alpha"].under_way
-        router.health._slots["alpha"].throttled(0.1)
+        router.health.account(router.config.providers["alpha"]).places().throttled(0.1)
         late = [asyncio.ensure_future(one(router)) for _ in range(5)]
         await asyncio.sleep(0.1)
         told = before, transports["alpha"].under_way, transports["beta"].under_way

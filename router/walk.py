@@ -1,0 +1,252 @@
+"""The way through a route's tiers for one request: who comes when, and who is out. Pure.
+
+Knows what excludes a deployment and what moves it out of its place. Refuses to do I/O, to read clocks, and to keep state:
+what is known of the deployments' health comes in as a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from random import Random
+from typing import TYPE_CHECKING
+
+from providers.errors import Untranslatable
+from providers.quick import quick
+from providers.types import Request
+from router import estimate
+from router.affinity import Warm
+from router.candidates import Candidate, Excluded, Setting
+from router.fidelity import asked_changes, forbidden, settled
+from router.order import ANSWER, dollars, expected, in_order
+from router.terms import Terms
+
+if TYPE_CHECKING:
+    from providers.dialect import Endpoint
+    from providers.wire import Call
+    from router.config import Affinity, Deployment, Route, Tier
+
+PROBE = 10.0  # seconds that a slow deployment is left alone at least,
+PROBES = 1 / 12  # until one in so many requests goes there first, to see whether it still is slow
+
+DEAR, CHANGED, SLOW = 1, 2, 4  # what puts one behind others of its tier, in that order; they add up
+
+_candidate = quick(Candidate)
+
+
+@dataclass(slots=True)
+class _Late:
+    """Who comes after all tiers: who carries no more, who rests, whose circuit is open. *nobody* came before them."""
+
+    full: list[Candidate] = field(default_factory=list)
+    resting: list[Candidate] = field(default_factory=list)
+    shut: list[tuple[Deployment, Excluded]] = field(default_factory=list)
+    nobody: bool = True
+
+    @property
+    def nobody_else(self) -> bool:
+        """Whether there are only those whose circuit is open."""
+        return self.nobody and not self.full and not self.resting
+
+
+class Walk:
+    """The way through a route's tiers for one request."""
+
+    def __init__(
+        self,
+        request: Request,
+        route: Route,
+        terms: Terms,
+        setting: Setting,
+        *,
+        rng: Random,
+        streaming: bool,
+        key: str,
+        tokens: int | None,
+    ) -> None:
+        self._request, self._route, self._terms, self._setting = request, route, terms, setting
+        self._rng, self._streaming, self._key = rng, streaming, key
+        self._fidelity = settled(route.fidelity, request)
+        self._tokens = estimate.prompt_tokens(request, setting.count) if tokens is None else tokens
+        self.passed: list[Excluded] = []
+        self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
+
+    def steps(self) -> Iterator[Candidate | Excluded]:
+        """Candidates in order, and the excluded where they are met.
+
+        Inside a tier those whom nothing asked changes for come first, and of those the ones that cost no more than is
+        preferred. Who is slow comes at its end: never out, and never behind a lower tier, which is there for when the
+        upper one *cannot* serve. Who carries no more at the moment comes after all tiers, and who has asked for a rest
+        last, in the order in which they may be asked. Whose circuit is open is out; but when nobody else is there a
+        trickle of calls still goes to them.
+        """
+        late = _Late()
+        for tier in self._route.ranks:
+            yield from self._tier(tier, late)
+        yield from late.full
+        yield from sorted(late.resting, key=lambda candidate: candidate.wait)
+        for deployment, excluded in late.shut:
+            yield self._trickle(deployment, excluded) if late.nobody_else else excluded
+        for deployment in self._route.deployments:
+            if deployment.weight == 0:
+                self.passed.append(Excluded(deployment.name, "its weight is 0: it is never asked"))
+                yield self.passed[-1]
+
+    def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
+        """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
+        behind: list[tuple[int, Candidate]] = []
+        standing, clock = self._setting.standing, self._setting.now
+        for deployment in self._in_order(tier):
+            now = clock()
+            well = standing.unhindered(deployment, tier, now)  # nearly always: then nothing else need be asked
+            found = self._candidate(deployment) if well else self._consider(deployment, now)
+            if isinstance(found, Excluded):
+                self.passed.append(found)
+                if found.retry_in is None:
+                    yield found
+                else:
+                    late.shut.append((deployment, found))
+            elif found.wait:
+                late.resting.append(found)
+                self.passed.append(Excluded(found.deployment, f"it rests for {found.wait:.3g} s", (), found.wait))
+            elif not well and (why := standing.aside(deployment, now)) is not None:
+                late.full.append(replace(found, why=why))
+                self.passed.append(Excluded(found.deployment, why))
+            else:
+                late.nobody = False
+                group, why = self._group(found, tier, now, well=well)
+                if why:
+                    found = replace(found, why=why)
+                if group:
+                    behind.append((group, found))
+                    if group >= SLOW:
+                        self.passed.append(Excluded(found.deployment, why))
+                else:
+                    yield found
+        if behind:
+            behind.sort(key=itemgetter(0))  # stable: inside a group the order stays
+            yield from (candidate for _, candidate in behind)
+
+    def _group(self, candidate: Candidate, tier: Tier, now: float, *, well: bool) -> tuple[int, str]:
+        """Inside a tier: 0 for the first ones; then DEAR, something asked is CHANGED, SLOW. And what moved it."""
+        changes, standing = candidate.call.changes, self._setting.standing
+        group = CHANGED if changes and asked_changes(changes) else 0
+        if self._terms.prefer_price is not None and self._terms.is_dear(candidate.target):
+            group += DEAR
+        why = None if well else standing.slow(candidate.target, tier, now)
+        if why is None:
+            return group, self._moved.get(candidate.deployment, "") if self._moved else ""
+        if standing.unasked_for(candidate.deployment, now) >= PROBE and self._rng.random() < self._probes(tier):
+            return group, f"slow ({why}); asked to see whether it still is"
+        return SLOW + group, f"slow: {why}"
+
+    def _probes(self, tier: Tier) -> float:
+        """The chance that a slow one keeps its place, so that one request in so many goes to it."""
+        select = self._route.select
+        if select == "fastest":
+            return 1.0  # it comes first only where it is tried anyway
+        return PROBES * (len(tier.members) if select in ("weighted", "least_busy") else 1)  # who is drawn comes first
+
+    def _in_order(self, tier: Tier) -> Iterable[Deployment]:
+        """The tier in its order; who answered this conversation last goes first, while that is worth it."""
+        route, setting = self._route, self._setting
+        if len(tier.members) < 2 or (route.select == "priority" and route.affinity is None):
+            return tier.members
+        order = in_order(
+            tier,
+            route.select,
+            setting.standing,
+            rng=self._rng,
+            tokens=self._tokens,
+            request=self._request,
+            now=setting.now(),
+            streaming=self._streaming,
+        )
+        return order if route.affinity is None else self._kept_together(iter(order), tier, route.affinity)
+
+    def _kept_together(self, order: Iterator[Deployment], tier: Tier, affinity: Affinity) -> Iterator[Deployment]:
+        first, now = next(order), self._setting.now()
+        warm = self._warm(tier, first, affinity, now)
+        own = first if warm is None else tier.members[tier.places[warm.deployment]]
+        if warm is not None:
+            self._moved[own.name] = f"it answered the last turn, {now - warm.at:.3g} s ago"
+        yield own
+        if own is not first:
+            yield first
+        for one in order:
+            if one is not own:
+                yield one
+
+    def _warm(self, tier: Tier, first: Deployment, affinity: Affinity, now: float) -> Warm | None:
+        """Who answered this conversation last, where it is still worth going there; *first* is whose turn it is otherwise.
+
+        It is while it is well, and while the prompt costs no more there with what is cached than it does elsewhere.
+        """
+        standing = self._setting.standing
+        key = standing.memory.key(self._route.name, affinity.by, self._request)
+        warm = standing.memory.warm(key, now, affinity.seconds) if key is not None else None
+        if warm is None or warm.deployment not in tier.places:
+            return None
+        own = tier.members[tier.places[warm.deployment]]
+        if standing.slow(own, tier, now) is not None:
+            return None
+        here = dollars(expected(self._request, own, self._tokens, warm.tokens))
+        return warm if here <= dollars(expected(self._request, first, self._tokens)) else None
+
+    def _consider(self, deployment: Deployment, now: float, *, shut: bool = False) -> Candidate | Excluded:
+        """*deployment* with its call, unless its state, the terms or the call itself speak against it.
+
+        *shut*: its circuit is open, and it is considered all the same.
+        """
+        standing = self._setting.standing
+        if not shut and (bar := standing.barred(deployment, now)) is not None:
+            why = self._terms.refuses(deployment)
+            return (
+                Excluded(deployment.name, bar.why, retry_in=bar.retry_in)
+                if why is None
+                else Excluded(deployment.name, why)
+            )
+        return self._candidate(deployment, standing.ready_in(deployment, now), shut=shut)
+
+    def _candidate(self, deployment: Deployment, wait: float = 0.0, *, shut: bool = False) -> Candidate | Excluded:
+        """*deployment* with its call, unless the terms or the call itself speak against it."""
+        request, tokens, name = self._request, self._tokens, deployment.name
+        if self._terms.narrow and (why := self._terms.refuses(deployment)) is not None:
+            return Excluded(name, why)
+        endpoint = self._setting.standing.endpoint(deployment)
+        try:
+            call = self._call(endpoint)
+        except Untranslatable as error:
+            bad = forbidden(error.changes, self._fidelity)
+            return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
+        if call.changes and (bad := forbidden(call.changes, self._fidelity)):
+            return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
+        if endpoint.context is not None and (why := self._too_long(endpoint, endpoint.context)) is not None:
+            return Excluded(name, why, call.changes)
+        found = _candidate(name, call, deployment, tokens, request.max_tokens or ANSWER, shut, wait)
+        if self._terms.policy.max_cost is not None and (why := self._terms.refuses_cost(found.cost.usd)) is not None:
+            return Excluded(name, why, call.changes)
+        return found
+
+    def _too_long(self, endpoint: Endpoint, room: int) -> str | None:
+        """Why the request does not fit into a context of *room* tokens; None where it does."""
+        # Without a known max_output nobody has said that the answer's room is taken from the context beforehand.
+        wanted = min(self._request.max_tokens or 0, endpoint.max_output or 0)
+        if self._tokens * (1 - estimate.MARGIN) + wanted <= room:
+            return None
+        more = f" and max_tokens asks for {wanted} more" if wanted else ""
+        return f"the prompt has about {self._tokens} tokens{more}; the context is {room}"
+
+    def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:
+        now = self._setting.now()
+        if not self._setting.standing.may_trickle(deployment, now):
+            return excluded
+        return self._consider(deployment, now, shut=True)
+
+    def _call(self, endpoint: Endpoint) -> Call:
+        setting, wanted = self._setting, self._request.sampling or self._route.sampling
+        advice = setting.advice.get(endpoint.model) if wanted is not None else None
+        return setting.translate(
+            self._request, endpoint, sampling=wanted, advice=advice, streaming=self._streaming, key=self._key
+        )
