@@ -23,6 +23,11 @@ class Folder:
         self.usage: Usage | None = None
         self.cost: Cost | None = None
 
+    @property
+    def has_reasoning(self) -> bool:
+        """Whether any choice has reasoned so far."""
+        return any(parts.reasoning for parts in self._choices.values())
+
     def add(self, chunk: Chunk) -> None:
         parts = self._choices.get(chunk.index)
         if parts is None:
@@ -41,6 +46,12 @@ class Folder:
             self.usage = chunk.usage
         if chunk.cost is not None:
             self.cost = chunk.cost
+
+    def copy(self) -> Folder:
+        """What has come so far, without how it ended: to go on from there."""
+        other = Folder()
+        other._choices = {index: parts.copy() for index, parts in self._choices.items()}
+        return other
 
     def choices(self) -> tuple[Choice, ...]:
         """The answers as far as they have come, in order."""
@@ -63,6 +74,13 @@ class _Parts:
         self.finish_reason: FinishReason | None = None
         self.raw_finish_reason: str | None = None
         self.logprobs: Any = None
+
+    def copy(self) -> _Parts:
+        """The same pieces, without the end."""
+        other = _Parts()
+        other.content, other.reasoning, other.logprobs = [*self.content], [*self.reasoning], self.logprobs
+        other.calls = {index: [call[0], call[1], [*call[2]]] for index, call in self.calls.items()}
+        return other
 
     def add_calls(self, deltas: tuple[ToolCallDelta, ...]) -> None:
         for delta in deltas:

@@ -68,15 +68,19 @@ def priced(prompt: int, completion: int, cached: int, price: Price | None) -> Co
     )
 
 
+def is_counted(usage: Usage, *, reasoned: bool) -> bool:
+    """Whether the provider has counted all that there is to count; *reasoned*: there was reasoning."""
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return False
+    return usage.reasoning_tokens is not None or not reasoned
+
+
 def usage_or_estimate(found: Usage, request: Request, choices: Sequence[Choice]) -> Usage:
     """*found*, with what the provider left out counted by us and marked as such."""
-    missing = found.prompt_tokens is None or found.completion_tokens is None
-    if not missing and found.reasoning_tokens is not None:
-        return found  # nearly always
     thoughts = "".join([choice.reasoning_content or "" for choice in choices])
-    uncounted = found.reasoning_tokens is None and bool(thoughts)
-    if not missing and not uncounted:
+    if is_counted(found, reasoned=bool(thoughts)):
         return found
+    uncounted = found.reasoning_tokens is None and bool(thoughts)
     reasoning = text_tokens(thoughts) if uncounted else found.reasoning_tokens
     prompt, generated = found.prompt_tokens, found.completion_tokens
     if prompt is None:

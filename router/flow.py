@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Literal
 from providers.errors import CallerFault, ProviderError
 from providers.types import Chunk, Completion, Folder, Seam
 from router import estimate
-from router.delivery import Delivery
 from router.errors import ContinuationRejected, DeadlineExceeded, RouterError, StreamInterrupted
 from router.recovery import Splice, continuing, mendable
 
 if TYPE_CHECKING:
     from router.config import Hold
-    from router.delivery import Shell
+    from router.delivery import Delivery
     from router.policy import Try
     from router.run import Run
+    from router.under_way import Shell
 
 
 class Flow:
@@ -34,7 +34,8 @@ class Flow:
     def __init__(self, shell: Shell, run: Run, *, reasoning: bool = True) -> None:
         self._shell, self._run, self._reasoning = shell, run, reasoning
         self._delivery: Delivery | None = None
-        self._seen = Folder()  # what the caller has been given
+        # What the caller has been given; None as long as that is all that the first deployment has said.
+        self._seen: Folder | None = None if reasoning else Folder()
         self._splice: Splice | None = None
         self._continued = False
         self._spent = 0  # tokens, about, that were delivered before another deployment went on
@@ -74,8 +75,9 @@ class Flow:
                 self._restarted = False
                 if not chunks:
                     continue
-            for chunk in chunks:
-                self._seen.add(chunk)
+            if self._seen is not None:
+                for chunk in chunks:
+                    self._seen.add(chunk)
             return chunks
         return []
 
@@ -88,7 +90,7 @@ class Flow:
 
     async def _open(self, run: Run, step: Try) -> Delivery:
         """An attempt that has something for the caller, or is over."""
-        delivery = Delivery(self._shell, run, step)
+        delivery = self._shell.delivery(run, step)
         try:
             while not delivery.has_visible(reasoning=self._reasoning) and await delivery.more():
                 pass
@@ -131,17 +133,23 @@ class Flow:
         if answer is not None and self._seams:
             answer = replace(answer, seams=tuple(self._seams))
             if self._continued:
-                answer = _with_beginning(answer, self._seen.completion(), self._spent)
+                answer = _with_beginning(answer, self._given(delivery).completion(), self._spent)
             chunks[-1].completion, chunks[-1].usage = answer, answer.usage
         self.answer = answer
         return chunks
+
+    def _given(self, delivery: Delivery) -> Folder:
+        """What the caller has been given; from now on it is kept beside what *delivery* and others say."""
+        if self._seen is None:
+            self._seen = delivery.told()
+        return self._seen
 
     # -- when it breaks
 
     async def _mend(self, error: ProviderError, broken: Delivery) -> None:
         """Find somebody who goes on with the answer that *broken* began; or raise what the caller has to know."""
         run, request = self._run, self._run.plan.request
-        delivered = self._seen.completion()
+        delivered = self._given(broken).completion()
         mode = run.plan.policy.on_interruption
         why = mendable(delivered, request) if mode == "recover" else None
         if mode == "error" or why is not None:
@@ -165,12 +173,13 @@ class Flow:
         call = None
         if not restart and candidate.deployment not in self._refused(run):
             call = continuing(request, candidate.call, delivered, spent, key=run.key)
-        delivery = Delivery(self._shell, run, step, call)
+        delivery, is_ready = self._shell.delivery(run, step, call), False
         splice = None
         if not restart and call is None:
             splice = Splice(delivered.reasoning_content or "", delivered.content or "")
         try:
             await self._until_new(delivery, splice)
+            is_ready = True
         except CallerFault as failure:
             wrapped = ContinuationRejected(failure.message, status=failure.status, code=failure.code)
             wrapped.deployment = failure.deployment
@@ -180,7 +189,7 @@ class Flow:
             delivery.failed(failure)
             raise
         finally:
-            if not delivery.ready:
+            if not is_ready:
                 delivery.close()
         self._splice, self._continued, self._restarted = splice, call is not None, restart
         self._spent = spent
@@ -207,12 +216,10 @@ class Flow:
                 shown = chunk if self._reasoning else _without_reasoning(chunk)
                 new = trial.feed(shown) if trial is not None else shown
                 if new is not None and new.says_something:
-                    delivery.ready = True
                     return
             if not await delivery.more():
                 if trial is not None:
                     trial.end()
-                delivery.ready = True
                 return
 
     def _interrupted(
@@ -235,7 +242,7 @@ class Flow:
 
     def _partial(self, broken: Delivery) -> Completion:
         """What the caller has seen, with what all attempts have cost."""
-        seen = self._seen.completion()
+        seen = self._given(broken).completion()
         return replace(broken.partial(), choices=seen.choices, seams=tuple(self._seams))
 
 

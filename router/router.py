@@ -171,7 +171,9 @@ class Router:
             DeadlineExceeded: the policy's deadline passed.
             ProviderError: the request itself was refused (400, 413, 422, a safety filter).
         """
-        run = self._run(Request.of(request), streaming=False)
+        return await self._completed(self._run(Request.of(request), streaming=False))
+
+    async def _completed(self, run: Run) -> Completion:
         try:
             delivery = await run.through(self._whole)
             try:
@@ -184,9 +186,7 @@ class Router:
         self._ended(run, "success", answer)
         return answer
 
-    async def stream(
-        self, request: Request | Mapping[str, Any], *, reasoning: bool = True
-    ) -> AsyncGenerator[Chunk, None]:
+    def stream(self, request: Request | Mapping[str, Any], *, reasoning: bool = True) -> AsyncGenerator[Chunk, None]:
         """The answer as it comes. The last chunk carries `finish_reason`, `usage`, `cost` and the whole `completion`.
 
         *reasoning*: False leaves reasoning out of the chunks (not out of the completion); a stream that breaks before
@@ -195,7 +195,13 @@ class Router:
         Raises:
             As `complete`; and once something was delivered `StreamInterrupted`, or `DeadlineExceeded` with `.partial`.
         """
-        run = self._run(Request.of(request), streaming=True)
+        return self._streamed(request, reasoning=reasoning)
+
+    async def _streamed(
+        self, request: Request | Mapping[str, Any], *, reasoning: bool = True, run: Run | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """The stream; *run*: of the request, where it has begun before."""
+        run = run or self._run(Request.of(request), streaming=True)
         flow = Flow(self, run, reasoning=reasoning)
         outcome = "canceled"
         try:
@@ -297,7 +303,7 @@ class Router:
 
     async def _whole(self, run: Run, step: Try) -> Delivery:
         """An attempt that has all of the answer."""
-        delivery = Delivery(self, run, step)
+        delivery = self.delivery(run, step)
         try:
             while not delivery.over:
                 await delivery.more()
@@ -309,6 +315,10 @@ class Router:
             delivery.close()
             raise
         return delivery
+
+    def delivery(self, run: Run, step: Try, call: Call | None = None) -> Delivery:
+        """The attempt that *step* says, begun; with *call* in place of the planned one."""
+        return Delivery(self, run, step, call)
 
     def exchange(
         self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits

@@ -75,10 +75,9 @@ class Run:
         assert candidate is not None  # noqa: S101  # a step names a candidate of its own plan
         return candidate
 
-    def chosen(self, step: Try) -> str:
-        """Why *step* asks whom it asks, and who was passed over since the attempt before. Asked once for each attempt."""
-        moved = self.candidate(step).why
-        why = f"{step.why}; {moved}" if moved else step.why
+    def chosen(self, candidate: Candidate, step: Try) -> str:
+        """Why *step* asks *candidate*, and who was passed over since the attempt before. Asked once for each attempt."""
+        why = f"{step.why}; {candidate.why}" if candidate.why else step.why
         if len(self.plan.passed) == self._named:
             return why
         passed = self.plan.passed[self._named :]
@@ -89,7 +88,7 @@ class Run:
 
     def call(self, candidate: Candidate) -> Call:
         """The planned call; under a new name where the provider has said that the task of the old one has ended."""
-        ended = self._failed_tasks.get(candidate.deployment)
+        ended = self._failed_tasks.get(candidate.deployment) if self._failed_tasks else None
         if not ended:
             return candidate.call
         planned = candidate.call

@@ -100,7 +100,7 @@ class SimulatedExchange:
             try:
                 if when > at:
                     raise self._late(phase, loop.time() - self._sent)
-                chunks = self._arrived()
+                chunks = self.arrived()
             except e.ProviderError as error:
                 error.deployment = self._name
                 self.close()
@@ -109,6 +109,29 @@ class SimulatedExchange:
                 return chunks
         self.close()
         return []
+
+    def goes_well(self, deadline: float) -> bool:
+        """Whether the whole answer comes, and in time: *deadline* is when a stream that has begun must be over.
+
+        Then nothing happens but its first token and its end, and `arrived` says each of them.
+        """
+        course, limits = self._course, self._limits
+        if course.failure is not None or course.stalls or not course.tokens:
+            return False
+        if not self._streaming:
+            return course.end <= min(_limit(limits.headers), _limit(limits.total))
+        begins = course.first <= min(_limit(limits.first_token), _limit(limits.total))
+        return begins and course.end <= deadline and course.headers == 0.0 and not self._is_slow()
+
+    @property
+    def first(self) -> float:
+        """When the first token comes: seconds after the call was sent."""
+        return self._course.first
+
+    @property
+    def end(self) -> float:
+        """When the last one does."""
+        return self._course.end
 
     def _late(self, phase: e.Phase, seconds: float) -> e.ProviderTimeout:
         message = f"nothing that says anything came for {seconds:.3g} s"
@@ -143,7 +166,7 @@ class SimulatedExchange:
         course, idle = self._course, self._limits.idle
         return idle is not None and course.end - course.first > idle * course.tokens
 
-    def _arrived(self) -> list[Chunk] | None:
+    def arrived(self) -> list[Chunk] | None:
         """What was awaited has come: the chunks of it; None for a status.
 
         Raises:

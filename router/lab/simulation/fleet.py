@@ -1,7 +1,7 @@
 """Routers on virtual time, sending into one world: the simulation itself.
 
-Knows how a request comes, goes through the real `Router.stream` or `Router.complete`, and is counted. Refuses to know
-what is done with the numbers, and every decision: those are the routers' own.
+Knows how a request comes, goes through the real router, and is counted. Refuses to know what is done with the numbers,
+and every decision: those are the routers' own.
 """
 
 from __future__ import annotations
@@ -10,31 +10,26 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from providers.errors import ConfigError, RouterError, nearest
 from router.lab.simulation.assumptions import Assumptions
 from router.lab.simulation.clock import QuickLoop, Walk, run_quickly
 from router.lab.simulation.course import expressible
-from router.lab.simulation.exchange import SimulatedExchange
 from router.lab.simulation.facts import Simulated
-from router.lab.simulation.requests import Asked, Remembered, arrivals, sample
+from router.lab.simulation.requests import Asked, arrivals, sample
+from router.lab.simulation.routers import AtOnce, SimulatedRouter
 from router.lab.simulation.series import Series
 from router.lab.simulation.world import World
 from router.problems import Problem, together
-from router.router import Router, end_of
 
 if TYPE_CHECKING:
-    from providers.client import Exchange, Limits
-    from providers.types import Attempt, Completion, Request
-    from providers.wire import Call
-    from router.config import Config, Deployment, Route
-    from router.events import Event
+    from providers.types import Request
+    from router.config import Config, Route
     from router.lab.script import Script
-    from router.run import Run
 
 BUCKETS = 120  # at most, over the whole time
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # seconds of a bucket
@@ -46,7 +41,8 @@ class Scene:
     """What is simulated: *rate* requests a second for so many *seconds*, at *routers* of one configuration.
 
     *route*: a route, model or deployment; None: the first route of the file. *request*: what is asked, in place of a plain
-    question. *faults*: scripts, the first one with a fault for a call counts.
+    question. *faults*: scripts, the first one with a fault for a call counts. *shortcuts*: a request whose first attempt
+    goes well takes them (`routers`); without, every request goes the whole way, which comes to the same and takes longer.
     """
 
     rate: float = 10.0
@@ -57,6 +53,7 @@ class Scene:
     request: Request | None = None
     faults: Sequence[Script] = ()
     assumptions: Assumptions = field(default_factory=Assumptions)
+    shortcuts: bool = True
 
     @property
     def width(self) -> float:
@@ -107,79 +104,23 @@ def _refuse(problems: Iterator[Problem] | Sequence[Problem]) -> None:
         raise together(found)
 
 
-class SimulatedRouter(Router):
-    """A router whose exchanges are simulated, and whose log is silent. All else is the router's own."""
-
-    def __init__(
-        self,
-        config: Config,
-        world: World,
-        *,
-        asked: Sequence[Asked],
-        repeats: bool,
-        rng: Random,
-        hear: Callable[[Event], None],
-        loop: QuickLoop,
-    ) -> None:
-        super().__init__(config, rng=rng, new_key=str)  # without hooks: of each request only the end is told
-        self._world, self._hear = world, hear
-        self._asked = {id(one.request): one for one in asked}
-        self._repeats, self._texts = repeats, 0
-        self._virtual = loop
-        translate = Remembered(self._setting.translate, tuple(asked))
-        self._setting = replace(self._setting, translate=translate, now=self._virtual.time)
-
-    def exchange(
-        self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
-    ) -> Exchange:
-        asked, name = self._asked[id(request)], target.name
-        course, accounts = self._world.asked(
-            name, self._virtual.clock, asked.prompt, asked.answer, streaming=call.streaming
-        )
-        if not self._repeats:
-            self._texts += 1
-        made: Any = SimulatedExchange(  # has all that an attempt asks of an `Exchange`
-            course,
-            accounts,
-            limits,
-            name=name,
-            prompt=asked.prompt,
-            text=f"{self._texts} ",
-            streaming=call.streaming,
-            loop=self._virtual,
-        )
-        return made  # type: ignore[no-any-return]  # see above
-
-    def prompt_tokens(self, request: Request) -> int:
-        return self._asked[id(request)].prompt
-
-    def emit(self, event: Event) -> None:
-        self._hear(event)
-
-    def attempted(self, run: Run, attempt: Attempt) -> None:
-        """Nobody wants to know: the end of a request tells of all its attempts."""
-
-    def finished(self, run: Run, outcome: str, answer: Completion | None) -> None:
-        self._hear(end_of(run, outcome, answer))
-
-
 class _Fleet:
     """The routers, and the requests that come to them."""
 
     def __init__(self, config: Config, route: Route, scene: Scene, world: World, series: Series) -> None:
-        self._config, self._scene, self._world, self._series = config, scene, world, series
+        self._config, self.scene, self._world, self.series = config, scene, world, series
         wanted = scene.request.model_copy(update={"model": route.name}) if scene.request is not None else route.name
         traffic = scene.assumptions.traffic
-        self._asked, self._stream = sample(wanted, traffic), traffic.stream
+        self._asked, self.streaming = sample(wanted, traffic), traffic.stream
         self._chance = Random(f"{scene.seed}/requests")
         self._times = arrivals(scene.rate, scene.seconds, traffic, Random(f"{scene.seed}/arrivals"))
         self._under_way, self._all_came = 0, False
 
     async def live(self, progress: Callable[[float], None] | None) -> None:
         """Until the last request has ended."""
-        scene, loop = self._scene, asyncio.get_running_loop()
+        scene, loop = self.scene, asyncio.get_running_loop()
         assert isinstance(loop, QuickLoop)  # noqa: S101  # `simulate` made it
-        self._loop, self._over = loop, loop.create_future()
+        self.loop, self._over = loop, loop.create_future()
         self._routers = [self._router(place) for place in range(scene.routers)]
         self._progress, self._due = progress, scene.width
         self._come(None)
@@ -194,18 +135,19 @@ class _Fleet:
             chance = self._chance.random
             asked = self._asked[int(chance() * len(self._asked))]
             router = self._routers[int(chance() * len(self._routers))]
-            Walk(self._ask(router, asked), self._loop, self._ended).start()
+            _Request(self, router, asked).comes()
             if self._progress is not None and at >= self._due:
                 self._progress(at)
-                self._due += self._scene.width
+                self._due += self.scene.width
         following = next(self._times, None)
         if following is not None:
-            self._loop.at(following, partial(self._come, following))
+            self.loop.at(following, partial(self._come, following))
         else:
             self._all_came = True
             self._look()
 
-    def _ended(self) -> None:
+    def left(self) -> None:
+        """A request is over."""
         self._under_way -= 1
         if self._all_came:
             self._look()
@@ -215,31 +157,72 @@ class _Fleet:
             self._over.set_result(None)
 
     def _router(self, place: int) -> SimulatedRouter:
-        rng = Random(f"{self._scene.seed}/router/{place}")
-        repeats = self._scene.assumptions.traffic.repeats
+        rng = Random(f"{self.scene.seed}/router/{place}")
+        repeats = self.scene.assumptions.traffic.repeats
         return SimulatedRouter(
             self._config,
             self._world,
             asked=self._asked,
             repeats=repeats,
             rng=rng,
-            hear=self._series.hear,
-            loop=self._loop,
+            hear=self.series.hear,
+            loop=self.loop,
         )
 
-    async def _ask(self, router: Router, asked: Asked) -> None:
-        loop, first = self._loop, None
-        began = loop.clock
+
+class _Request:
+    """One request on its way. Told `comes`, and counted once when it is over."""
+
+    __slots__ = ("_asked", "_began", "_exchange", "_first", "_fleet", "_router", "_run")
+
+    def __init__(self, fleet: _Fleet, router: SimulatedRouter, asked: Asked) -> None:
+        self._fleet, self._router, self._asked = fleet, router, asked
+        self._began, self._first = fleet.loop.clock, -1.0  # until there was a first token
+
+    def comes(self) -> None:
+        """It goes as far as it goes without waiting."""
+        fleet, router = self._fleet, self._router
         try:
-            if self._stream:
-                async for _ in router.stream(asked.request):
-                    if first is None:
-                        first = loop.clock - began
-            else:
-                await router.complete(asked.request)
-        except RouterError:
-            pass  # which one it was the event has told
-        self._series.ended(began, first)
+            self._run = run = router.begin(self._asked, streaming=fleet.streaming)
+        except RouterError as error:
+            fleet.series.ended(self._began, type(error).__name__, (), first=None, duration=0.0)
+            fleet.left()
+            return
+        delivery = router.at_once(run) if fleet.scene.shortcuts else None
+        if delivery is None:
+            way = router.through(self._asked, run, self._speaks if fleet.streaming else None)
+            Walk(way, fleet.loop, self._over).start()
+        elif fleet.streaming:
+            self._await(delivery.opened.first, partial(self._first_token, delivery))
+        else:
+            self._await(delivery.opened.end, partial(self._end, delivery))
+
+    def _await(self, moment: float, then: Callable[[], None]) -> None:
+        """Have *then* called so many seconds after the call was sent, which was when the request came."""
+        clock = self._fleet.loop.clock
+        self._fleet.loop.at(clock + (moment - (clock - self._began)), then)
+
+    def _first_token(self, delivery: AtOnce) -> None:
+        delivery.hears()
+        self._speaks()
+        self._await(delivery.opened.end, partial(self._end, delivery))
+
+    def _end(self, delivery: AtOnce) -> None:
+        delivery.hears()
+        self._router.well(self._run, delivery)
+        self._over()
+
+    def _speaks(self) -> None:
+        """Something comes that whoever asked can see."""
+        if self._first < 0.0:
+            self._first = self._fleet.loop.clock - self._began
+
+    def _over(self) -> None:
+        fleet, run = self._fleet, self._run
+        duration = fleet.loop.clock - self._began
+        first = self._first if self._first >= 0.0 else None
+        fleet.series.ended(self._began, self._router.outcome, run.attempts, first=first, duration=duration)
+        fleet.left()
 
 
 @contextmanager

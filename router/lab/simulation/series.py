@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from providers.types import Attempt
-from router.events import CircuitChanged, Event, RequestEnded
+from router.estimate import sum_costs
+from router.events import CircuitChanged, Event
 
 SUCCESS = "success"
 
@@ -36,7 +37,7 @@ class Bucket:
 
 
 class Series:
-    """The counts of one simulation. `hear` is a hook of the routers; `ended` is told of every request after its end."""
+    """The counts of one simulation. `hear` is told what the routers tell; `ended` of every request after its end."""
 
     def __init__(self, seconds: float, width: float, deployments: Sequence[str]) -> None:
         self.width = width
@@ -45,33 +46,32 @@ class Series:
         self.usd: dict[str, float] = dict.fromkeys(deployments, 0.0)
         self.wasted = 0.0  # dollars of attempts that failed
         self.opened: Counter[str] = Counter()  # circuits
-        self._last: RequestEnded | None = None
 
     def hear(self, event: Event) -> None:
         """What a router tells."""
-        if isinstance(event, RequestEnded):
-            self._last = event
-        elif isinstance(event, CircuitChanged) and event.state == "open":
+        if isinstance(event, CircuitChanged) and event.state == "open":
             self.opened[event.deployment] += 1
 
-    def ended(self, began: float, first: float | None) -> None:
-        """The request whose end was told last came at *began*, and its first token *first* seconds later."""
-        event = self._last
-        assert event is not None  # noqa: S101  # its end is told before it is over
+    def ended(
+        self, began: float, outcome: str, attempts: Sequence[Attempt], *, first: float | None, duration: float
+    ) -> None:
+        """A request that came at *began* is over: after *duration* seconds, its first token after *first*."""
         bucket = self._bucket(began)
         bucket.requests += 1
-        bucket.attempts += len(event.attempts)
-        for attempt in event.attempts:
+        bucket.attempts += len(attempts)
+        for attempt in attempts:
             self._attempt(attempt, began)
-        if event.cost.usd is None:
+        cost = sum_costs([attempt.cost for attempt in attempts])
+        if cost.usd is not None:
+            bucket.usd += cost.usd
+        elif attempts:
             bucket.unpriced += 1
-        else:
-            bucket.usd += event.cost.usd
-        if event.outcome != SUCCESS:
-            bucket.errors[event.outcome] += 1
+        if outcome != SUCCESS:
+            bucket.errors[outcome] += 1
             return
-        bucket.answered[event.deployment or ""] += 1
-        bucket.total.append(event.duration)
+        # Who has answered is recorded last: a second call that was left for it is recorded before.
+        bucket.answered[attempts[-1].deployment] += 1
+        bucket.total.append(duration)
         if first is not None:
             bucket.first.append(first)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import exp
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,7 @@ class World:
         """
         place = self._places[name]
         # One draw, always, so that a fault shifts nobody's chance.
-        first = place.conduct.first_token * place.rng.lognormvariate(0.0, place.conduct.spread)
+        first = place.conduct.first_token * exp(place.rng.gauss(0.0, place.conduct.spread))
         draw = Draw(place.conduct, first, answer, streaming)
         fault = self._fault(name, now, streaming=streaming) if self._casts else None
         if fault is not None and fault.at_arrival:
