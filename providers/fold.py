@@ -26,7 +26,10 @@ class Folder:
     @property
     def has_reasoning(self) -> bool:
         """Whether any choice has reasoned so far."""
-        return any(parts.reasoning for parts in self._choices.values())
+        for parts in self._choices.values():  # noqa: SIM110  # asked of every answer, and a generator costs more
+            if parts.reasoning:
+                return True
+        return False
 
     def add(self, chunk: Chunk) -> None:
         parts = self._choices.get(chunk.index)

@@ -170,10 +170,13 @@ class Deployment:
     priority: int = 1
     weight: float = 1.0
     limits: Limits = field(default_factory=Limits)
-    name: str = field(init=False, repr=False, compare=False)  # kept here: it is asked for a dozen times a request
+    # Kept here, because they are asked for with every request: the name, and whether a minute takes only so much.
+    name: str = field(init=False, repr=False, compare=False)
+    per_minute: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.endpoint.name)
+        object.__setattr__(self, "per_minute", self.provider.limits.per_minute or self.limits.per_minute)
 
     @property
     def price(self) -> Price | None:

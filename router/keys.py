@@ -60,6 +60,9 @@ class KeyPool:
     def take(self, now: float) -> Key:
         """The key whose turn it is among those that may be used, spared ones last; else the one that is ready soonest."""
         count = len(self.keys)
+        if not self.rests and not self.spared:  # nearly always
+            key, self.turn = self.keys[self.turn % count], (self.turn + 1) % count
+            return key
         for spared in (False, True) if self.spared else (True,):
             for step in range(count):
                 key = self.keys[(self.turn + step) % count]

@@ -102,9 +102,9 @@ class Known:
 
     def minutes(self, deployment: Deployment) -> tuple[Account, ...]:
         """The minutes that limit it: its account's, and its own where *deployment*, its place in a route, has a limit."""
-        account, own = self.account.provider.limits, deployment.limits
-        if not account.per_minute and not own.per_minute:
+        if not deployment.per_minute:
             return ()
+        account, own = self.account.provider.limits, deployment.limits
         if self.account.minute is None and account.per_minute:
             self.account.minute = Account(account.requests_per_minute, account.tokens_per_minute)
         if self.minute is None and own.per_minute:

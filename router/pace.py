@@ -21,6 +21,7 @@ from typing import Any, Self
 from router.snapshot import differing, rebuilt
 
 RECENT = 10  # samples that count as lately; with fewer nobody is called slow
+MOST = RECENT // 2 + 1  # of them that must be slow for their median to be so
 KNOWN = 3  # samples from which a peer can be compared with
 SLOW = 3.0  # times its own usual pace
 BEHIND = 2.0  # times the pace of the best peer
@@ -43,15 +44,15 @@ def median(values: Iterable[float]) -> float:
 
 @dataclass(slots=True)
 class Series:
-    """One kind of sample, in seconds; up to *least* none is slow. *lately* and *usual* are None until something is known.
+    """One kind of sample, in seconds; up to *least* none is slow. *usual* is None until something is known.
 
-    *bound*: what is slow for itself takes longer; it follows from *usual*.
+    *bound*: what is slow for itself takes longer; it follows from *usual*. *above*: how many of *recent* are above it.
     """
 
     least: float = 0.0
-    lately: float | None = None
     usual: float | None = None
     bound: float = field(init=False)
+    above: int = field(init=False)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     last: float = float("-inf")  # when the newest sample came
     waiting: dict[Hashable, float] = field(default_factory=dict)  # calls under way: since when, oldest first
@@ -64,38 +65,48 @@ class Series:
         self._bind()
 
     def _bind(self) -> None:
-        self.bound = float("inf") if self.usual is None else max(SLOW * self.usual, self.least)
+        self.bound = bound = float("inf") if self.usual is None else max(SLOW * self.usual, self.least)
+        self.above = sum(1 for seconds in self.recent if seconds > bound)
+
+    @property
+    def lately(self) -> float | None:
+        """The median of the last samples; None where there are none."""
+        return median(self.recent) if self.recent else None
 
     def add(self, now: float, seconds: float) -> None:
         """A sample."""
         if now >= self._closes or (self.usual is None and len(self._minute) >= RECENT):
             self._close(now)
         self._minute.append(seconds)
-        self.recent.append(seconds)
-        self.last, self.lately = now, median(self.recent)
+        recent, bound, self.last = self.recent, self.bound, now
+        if len(recent) == RECENT:
+            self.above -= recent[0] > bound
+        recent.append(seconds)
+        self.above += seconds > bound
 
     def compared(self, now: float) -> float | None:
         """What others are compared with; None where too little is known, or nothing new."""
         return self.lately if len(self.recent) >= KNOWN and now - self.last <= STALE else None
 
     def is_calm(self, now: float, unit: float = 1.0) -> bool:
-        """Whether nothing looks slow, neither the last samples nor what is under way: nearly always.
+        """Whether it certainly is not slow: nearly always, and asked for every request.
 
+        That needs more than half of the samples above the bound, those included that calls under way already are.
         *unit*: by what the seconds of a call under way are divided to be a sample.
         """
-        bound = self.bound
-        if self.lately is not None and self.lately > bound:
-            return False
-        for oldest in self.waiting.values():
-            return now - oldest <= bound * unit
-        return True
+        over, latest = self.above, now - self.bound * unit
+        for sent in self.waiting.values():
+            if sent >= latest:
+                break
+            over += 1
+            if over >= MOST:
+                break
+        return over < MOST
 
     def slowness(self, now: float, unit: float = 1.0) -> float | None:
         """The median of the last samples, where that is slow for itself; None where it is not. *unit*: as above."""
-        if self.usual is None or self.is_calm(now, unit):
-            return None
         bound = self.bound
-        if len(self.recent) < RECENT or now - self.last > STALE:
+        if self.usual is None or len(self.recent) < RECENT or now - self.last > STALE or self.is_calm(now, unit):
             return None
         late = self._overdue(now, bound * unit) if self.waiting else 0
         if late:
@@ -107,7 +118,7 @@ class Series:
 
     def snapshot(self) -> dict[str, Any]:
         """What decides whether it is slow now, ready for JSON; the minutes that teach what is usual are left out."""
-        said = differing(self, without=("waiting", "bound", "_minute", "_minutes", "_closes", "_odd"))
+        said = differing(self, without=("waiting", "bound", "above", "_minute", "_minutes", "_closes", "_odd"))
         return said | ({"waiting": [*self.waiting.values()][:RECENT]} if self.waiting else {})
 
     @classmethod

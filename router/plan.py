@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from providers.types import Request, Usage
 from router.candidates import Candidate, Excluded, Setting
@@ -126,14 +126,16 @@ class Plan:
             setting.standing.memory.remember(key, candidate.deployment, setting.now(), tokens)
 
     def _work_out(self, place: int | None) -> None:
-        while place is None or len(self._candidates) <= place:
-            found = next(self._source, None)
-            if found is None:
+        known = self._candidates
+        if place is not None and len(known) > place:
+            return
+        for found in self._source:
+            if found.__class__ is not Candidate:
+                self._excluded.append(cast("Excluded", found))
+                continue
+            known.append(found)
+            if len(known) - 1 == place:
                 return
-            if isinstance(found, Candidate):
-                self._candidates.append(found)
-            else:
-                self._excluded.append(found)
 
     def __repr__(self) -> str:
         names = ", ".join(candidate.deployment for candidate in self.candidates)

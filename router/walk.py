@@ -6,15 +6,16 @@ what is known of the deployments' health comes in as a value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING
 
 from providers.errors import Untranslatable
 from providers.quick import quick
-from providers.types import Request
+from providers.types import Change, Request
 from router import estimate
 from router.affinity import Warm
 from router.candidates import Candidate, Excluded, Setting
@@ -31,27 +32,19 @@ PROBE = 10.0  # seconds that a slow deployment is left alone at least,
 PROBES = 1 / 12  # until one in so many requests goes there first, to see whether it still is slow
 
 DEAR, CHANGED, SLOW = 1, 2, 4  # what puts one behind others of its tier, in that order; they add up
+_NOBODY_MOVED: Mapping[str, str] = {}
 
 _candidate = quick(Candidate)
 
 
-@dataclass(slots=True)
-class _Late:
-    """Who comes after all tiers: who carries no more, who rests, whose circuit is open. *nobody* came before them."""
-
-    full: list[Candidate] = field(default_factory=list)
-    resting: list[Candidate] = field(default_factory=list)
-    shut: list[tuple[Deployment, Excluded]] = field(default_factory=list)
-    nobody: bool = True
-
-    @property
-    def nobody_else(self) -> bool:
-        """Whether there are only those whose circuit is open."""
-        return self.nobody and not self.full and not self.resting
-
-
 class Walk:
-    """The way through a route's tiers for one request."""
+    """The way through a route's tiers for one request.
+
+    *passed*: who was passed over so far. The lists are of those who come after all tiers; made when there is somebody.
+    """
+
+    __slots__ = ("_full", "_key", "_moved", "_nobody", "_request", "_resting", "_rng", "_route", "_setting", "_shut",
+                 "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
 
     def __init__(
         self,
@@ -67,10 +60,13 @@ class Walk:
     ) -> None:
         self._request, self._route, self._terms, self._setting = request, route, terms, setting
         self._rng, self._streaming, self._key = rng, streaming, key
-        self._fidelity = settled(route.fidelity, request)
         self._tokens = estimate.prompt_tokens(request, setting.count) if tokens is None else tokens
         self.passed: list[Excluded] = []
-        self._moved: dict[str, str] = {}  # who comes first for another reason than its place, and why
+        self._moved: Mapping[str, str] = _NOBODY_MOVED  # who comes first for another reason than its place, and why
+        self._full: tuple[Candidate, ...] = ()  # who carries no more
+        self._resting: tuple[Candidate, ...] = ()
+        self._shut: tuple[tuple[Deployment, Excluded], ...] = ()  # whose circuit is open, or whose keys are dead
+        self._nobody = True  # could be asked so far
 
     def steps(self) -> Iterator[Candidate | Excluded]:
         """Candidates in order, and the excluded where they are met.
@@ -81,20 +77,10 @@ class Walk:
         last, in the order in which they may be asked. Whose circuit is open is out; but when nobody else is there a
         trickle of calls still goes to them.
         """
-        late = _Late()
-        for tier in self._route.ranks:
-            yield from self._tier(tier, late)
-        yield from late.full
-        yield from sorted(late.resting, key=lambda candidate: candidate.wait)
-        for deployment, excluded in late.shut:
-            yield self._trickle(deployment, excluded) if late.nobody_else else excluded
-        for deployment in self._route.deployments:
-            if deployment.weight == 0:
-                self.passed.append(Excluded(deployment.name, "its weight is 0: it is never asked"))
-                yield self.passed[-1]
+        return chain(chain.from_iterable(map(self._tier, self._route.ranks)), self._late())
 
-    def _tier(self, tier: Tier, late: _Late) -> Iterator[Candidate | Excluded]:
-        """The candidates of one tier that may be asked now, and who is out for good; the others are noted as *late*."""
+    def _tier(self, tier: Tier) -> Iterator[Candidate | Excluded]:
+        """The candidates of one tier that may be asked now, and who is out for good; the others are noted."""
         behind: list[tuple[int, Candidate]] = []
         standing, clock = self._setting.standing, self._setting.now
         for deployment in self._in_order(tier):
@@ -106,15 +92,15 @@ class Walk:
                 if found.retry_in is None:
                     yield found
                 else:
-                    late.shut.append((deployment, found))
+                    self._shut = (*self._shut, (deployment, found))
             elif found.wait:
-                late.resting.append(found)
+                self._resting = (*self._resting, found)
                 self.passed.append(Excluded(found.deployment, f"it rests for {found.wait:.3g} s", (), found.wait))
             elif not well and (why := standing.aside(deployment, now)) is not None:
-                late.full.append(replace(found, why=why))
+                self._full = (*self._full, replace(found, why=why))
                 self.passed.append(Excluded(found.deployment, why))
             else:
-                late.nobody = False
+                self._nobody = False
                 group, why = self._group(found, tier, now, well=well)
                 if why:
                     found = replace(found, why=why)
@@ -128,15 +114,27 @@ class Walk:
             behind.sort(key=itemgetter(0))  # stable: inside a group the order stays
             yield from (candidate for _, candidate in behind)
 
+    def _late(self) -> Iterator[Candidate | Excluded]:
+        """Who comes after all tiers."""
+        yield from self._full
+        yield from sorted(self._resting, key=lambda candidate: candidate.wait)
+        nobody_else = self._nobody and not self._full and not self._resting
+        for deployment, excluded in self._shut:
+            yield self._trickle(deployment, excluded) if nobody_else else excluded
+        for deployment in self._route.deployments:
+            if deployment.weight == 0:
+                self.passed.append(Excluded(deployment.name, "its weight is 0: it is never asked"))
+                yield self.passed[-1]
+
     def _group(self, candidate: Candidate, tier: Tier, now: float, *, well: bool) -> tuple[int, str]:
         """Inside a tier: 0 for the first ones; then DEAR, something asked is CHANGED, SLOW. And what moved it."""
-        changes, standing = candidate.call.changes, self._setting.standing
+        changes, standing, moved = candidate.call.changes, self._setting.standing, self._moved
         group = CHANGED if changes and asked_changes(changes) else 0
         if self._terms.prefer_price is not None and self._terms.is_dear(candidate.target):
             group += DEAR
         why = None if well else standing.slow(candidate.target, tier, now)
         if why is None:
-            return group, self._moved.get(candidate.deployment, "") if self._moved else ""
+            return group, moved.get(candidate.deployment, "") if moved else ""
         if standing.unasked_for(candidate.deployment, now) >= PROBE and self._rng.random() < self._probes(tier):
             return group, f"slow ({why}); asked to see whether it still is"
         return SLOW + group, f"slow: {why}"
@@ -170,7 +168,7 @@ class Walk:
         warm = self._warm(tier, first, affinity, now)
         own = first if warm is None else tier.members[tier.places[warm.deployment]]
         if warm is not None:
-            self._moved[own.name] = f"it answered the last turn, {now - warm.at:.3g} s ago"
+            self._moved = {own.name: f"it answered the last turn, {now - warm.at:.3g} s ago"}
         yield own
         if own is not first:
             yield first
@@ -218,9 +216,9 @@ class Walk:
         try:
             call = self._call(endpoint)
         except Untranslatable as error:
-            bad = forbidden(error.changes, self._fidelity)
+            bad = self._forbidden(error.changes)
             return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
-        if call.changes and (bad := forbidden(call.changes, self._fidelity)):
+        if call.changes and (bad := self._forbidden(call.changes)):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
         if endpoint.context is not None and (why := self._too_long(endpoint, endpoint.context)) is not None:
             return Excluded(name, why, call.changes)
@@ -228,6 +226,10 @@ class Walk:
         if self._terms.policy.max_cost is not None and (why := self._terms.refuses_cost(found.cost.usd)) is not None:
             return Excluded(name, why, call.changes)
         return found
+
+    def _forbidden(self, changes: tuple[Change, ...]) -> list[Change]:
+        """The changes that the fidelity of route and request does not let pass."""
+        return forbidden(changes, settled(self._route.fidelity, self._request))
 
     def _too_long(self, endpoint: Endpoint, room: int) -> str | None:
         """Why the request does not fit into a context of *room* tokens; None where it does."""

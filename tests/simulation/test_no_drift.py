@@ -7,18 +7,19 @@ own chance. What differs is everything between a socket and the router, which is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import pytest
 
+from providers.types import Attempt
 from router import Router
 from router.config import Limits
 from router.errors import RouterError
-from router.events import Event, RequestEnded
+from router.events import RequestEnded
 from router.lab import EMULATORS, Answer, Fault, in_memory
 from router.lab.simulation import Assumptions, Scene, Traffic, simulate
 from router.lab.simulation.course import expressible
@@ -35,23 +36,35 @@ REFUSING = replace(DOWN, latency=0.02)
 FAST = 1e9  # tokens a second: a whole answer comes with its first token, as the virtual providers' do
 
 
-@contextmanager
-def overheard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RequestEnded]]:
-    """The ends of the requests that a simulation makes."""
-    heard: list[RequestEnded] = []
-    real = Series.hear
+@dataclass
+class End:
+    """What is compared of a request's end."""
 
-    def hear(self: Series, event: Event) -> None:
-        if isinstance(event, RequestEnded):
-            heard.append(event)
-        real(self, event)
+    outcome: str
+    deployment: str
+    duration: float
+    attempts: tuple[Attempt, ...]
+
+
+@contextmanager
+def overheard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[End]]:
+    """The ends of the requests that a simulation makes."""
+    heard: list[End] = []
+    real = Series.ended
+
+    def ended(
+        self: Series, began: float, outcome: str, attempts: Sequence[Attempt], *, first: float | None, duration: float
+    ) -> None:
+        name = attempts[-1].deployment if outcome == "success" else ""
+        heard.append(End(outcome, name, duration, tuple(attempts)))
+        real(self, began, outcome, attempts, first=first, duration=duration)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Series, "hear", hear)
+        patch.setattr(Series, "ended", ended)
         yield heard
 
 
-def told(ends: list[RequestEnded]) -> list[tuple[Any, ...]]:
+def told(ends: Sequence[End | RequestEnded]) -> list[tuple[Any, ...]]:
     """What is compared: how each request ended, and all of its attempts; in an order that does not hang on ties."""
     return sorted(
         (
@@ -159,7 +172,8 @@ def test_an_account_that_is_full_refuses_alike(monkeypatch):
     with overheard(monkeypatch) as ends:
         supposed({"alpha": [], "beta": []}, limit=200)
     real = sent({"alpha": always(UP), "beta": always(UP)}, limit=200)
-    refused = [sum(one.outcome == "RateLimited" for end in some for one in end.attempts) for some in (ends, real)]
+    heard: tuple[Sequence[End | RequestEnded], ...] = (ends, real)
+    refused = [sum(one.outcome == "RateLimited" for end in some for one in end.attempts) for some in heard]
 
     # A minute ends to the very moment at which a request comes: rounding decides who is the one too many.
     assert min(refused) > 3

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from providers import errors as e
+from providers.quick import quick
 from providers.types import Chunk, Usage
 from router.lab.simulation.clock import pause
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from router.lab.simulation.world import Account
     from router.lab.virtual import VirtualLoop
 
+_usage = quick(Usage)
 State = Literal["headers", "first", "rest", "whole", "over"]
 """What is awaited."""
 
@@ -188,7 +190,7 @@ class SimulatedExchange:
         text, tokens = None if state == "rest" else self._text, course.tokens
         self._state = "over"
         self.close()
-        return [Chunk(text, finish_reason="stop", usage=Usage(self._prompt, tokens, self._prompt + tokens))]
+        return [Chunk(text, finish_reason="stop", usage=_usage(self._prompt, tokens, self._prompt + tokens))]
 
 
 def _limit(seconds: float | None) -> float:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 BUCKETS = 120  # at most, over the whole time
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # seconds of a bucket
-GARBAGE = 100_000  # objects between two collections: nearly all of a request dies when it ends
+GARBAGE = 300_000  # objects between two collections: nearly all of a request dies when it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +123,30 @@ class _Fleet:
         self.loop, self._over = loop, loop.create_future()
         self._routers = [self._router(place) for place in range(scene.routers)]
         self._progress, self._due = progress, scene.width
-        self._come(None)
+        self._await_next()
         await self._over
         for router in self._routers:
             await router.close()
 
-    def _come(self, at: float | None) -> None:
-        """The request that comes at *at* comes, and the next one is awaited."""
-        if at is not None:
-            self._under_way += 1
-            chance = self._chance.random
-            asked = self._asked[int(chance() * len(self._asked))]
-            router = self._routers[int(chance() * len(self._routers))]
-            _Request(self, router, asked).comes()
-            if self._progress is not None and at >= self._due:
-                self._progress(at)
-                self._due += self.scene.width
+    def _await_next(self) -> None:
+        """The next request comes when it is time."""
         following = next(self._times, None)
         if following is not None:
-            self.loop.at(following, partial(self._come, following))
+            self.loop.at(following, self._come)
         else:
             self._all_came = True
             self._look()
+
+    def _come(self) -> None:
+        """A request comes, and the next one is awaited."""
+        self._under_way += 1
+        chance, routers = self._chance.random, self._routers
+        asked = self._asked[int(chance() * len(self._asked))]
+        _Request(self, routers[int(chance() * len(routers))], asked).comes()
+        if self._progress is not None and (at := self.loop.clock) >= self._due:
+            self._progress(at)
+            self._due += self.scene.width
+        self._await_next()
 
     def left(self) -> None:
         """A request is over."""

@@ -79,7 +79,7 @@ class Remembered:
     def __init__(self, translate: Any, sample: tuple[Asked, ...]) -> None:
         self._translate = translate
         self._known = {id(asked.request): asked for asked in sample}
-        self._made: dict[tuple[int, int, bool], tuple[Any, Any]] = {}
+        self._made: dict[tuple[int, bool], tuple[Any, dict[int, Any]]] = {}  # an endpoint, and its calls by request
 
     def __call__(
         self, request: Request, endpoint: Any, *, sampling: Any, advice: Any, streaming: bool, key: str
@@ -89,19 +89,18 @@ class Remembered:
         Raises:
             Untranslatable: as the translation does.
         """
-        name = (id(request), id(endpoint), streaming)
-        found = self._made.get(name)
-        if found is None:
+        name = (id(endpoint), streaming)
+        _, calls = self._made.get(name) or self._made.setdefault(name, (endpoint, {}))  # kept: its id stays its own
+        call = calls.get(id(request))
+        if call is None:
             try:
                 call = self._translate(
                     request, endpoint, sampling=sampling, advice=advice, streaming=streaming, key=key
                 )
             except Untranslatable as error:
                 call = error
-            found = call, endpoint  # the endpoint is kept, so that its id stays its own
             if id(request) in self._known:
-                self._made[name] = found
-        call = found[0]
-        if isinstance(call, Untranslatable):
+                calls[id(request)] = call
+        if call.__class__ is Untranslatable:
             raise call
         return call

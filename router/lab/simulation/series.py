@@ -61,9 +61,9 @@ class Series:
         bucket.attempts += len(attempts)
         for attempt in attempts:
             self._attempt(attempt, began)
-        cost = sum_costs([attempt.cost for attempt in attempts])
-        if cost.usd is not None:
-            bucket.usd += cost.usd
+        usd = sum_costs([attempt.cost for attempt in attempts]).usd
+        if usd is not None:
+            bucket.usd += usd
         elif attempts:
             bucket.unpriced += 1
         if outcome != SUCCESS:

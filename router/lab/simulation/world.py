@@ -93,9 +93,10 @@ class World:
         *prompt*, *answer*: tokens.
         """
         place = self._places[name]
+        conduct = place.conduct
         # One draw, always, so that a fault shifts nobody's chance.
-        first = place.conduct.first_token * exp(place.rng.gauss(0.0, place.conduct.spread))
-        draw = Draw(place.conduct, first, answer, streaming)
+        first = conduct.first_token * exp(place.rng.gauss(0.0, conduct.spread))
+        draw = Draw(conduct, first, answer, streaming)
         fault = self._fault(name, now, streaming=streaming) if self._casts else None
         if fault is not None and fault.at_arrival:
             return course_of(draw, fault), ()
