@@ -129,7 +129,7 @@ class Flow:
         if self._splice is not None:
             self._splice.end()
         chunks = delivery.last()
-        answer = delivery.answer
+        answer = chunks[-1].completion
         if answer is not None and self._seams:
             answer = replace(answer, seams=tuple(self._seams))
             if self._continued:

@@ -235,7 +235,10 @@ class Pace:
 
     def is_calm(self, now: float) -> bool:
         """Whether it certainly is not slow."""
-        return self.first.is_calm(now) and self.whole.is_calm(now, self.longest)
+        first, whole = self.first, self.whole
+        if first.usual is not None and not first.is_calm(now):
+            return False
+        return whole.usual is None or whole.is_calm(now, self.longest)
 
     def slow(self, now: float, peers: Callable[[], Sequence[Pace]]) -> str | None:
         """Why it is slow, in words; None where it is not.

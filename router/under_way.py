@@ -65,9 +65,8 @@ class Shell(Protocol):
 class UnderWay:
     """One attempt, from the moment that it takes its key. Recorded exactly once, however it ends."""
 
-    __slots__ = ("_attempt", "_began", "_candidate", "_chosen", "_exchange", "_folder", "_opened", "_places", "_run",
-                 "_sent", "_shell", "_slots", "_step", "_ticket", "answer", "call", "outcome", "over", "pending",
-                 "said_something")  # fmt: skip
+    __slots__ = ("_attempt", "_began", "_candidate", "_chosen", "_exchange", "_folder", "_places", "_run", "_sent",
+                 "_shell", "_slots", "_step", "_ticket", "call", "over", "pending", "said_something")  # fmt: skip
 
     def __init__(self, shell: Shell, run: Run, step: Try, call: Call | None = None) -> None:
         self._shell, self._run, self._step = shell, run, step
@@ -75,7 +74,7 @@ class UnderWay:
         self.call = call or run.call(candidate)
         self._chosen = run.chosen(candidate, step)
         now = run.time()
-        self._began = self._opened = now - run.began  # the exchange may be opened later: a place was waited for
+        self._began = now - run.began
         circuit = run.plan.policy.circuit
         self._ticket = ticket = shell.health.began(candidate.target, now, limit=step.limit, circuit=circuit)
         if ticket.moved is not None:
@@ -87,14 +86,16 @@ class UnderWay:
         self._folder = Folder()
         self.pending: list[Chunk] = []
         self._attempt: Attempt | None = None  # its record, once it is over
-        self.said_something = False
-        self.over = False
-        self.outcome = "canceled"
-        self.answer: Completion | None = None
+        self.said_something = self.over = False
 
     @property
     def deployment(self) -> str:
         return self._candidate.deployment
+
+    @property
+    def outcome(self) -> str:
+        """How it has ended, or would if it ended now."""
+        return self._attempt.outcome if self._attempt is not None else "canceled"
 
     # -- what happens
 
@@ -127,8 +128,7 @@ class UnderWay:
             headers = STREAM_HEADERS
         now = self._sent = run.time()
         self._shell.health.sent(ticket, now, streaming=call.streaming)
-        waited = now - ticket.began
-        self._opened = self._began + waited
+        waited = now - ticket.began  # for a place
         exchange = self._exchange = self._shell.exchange(
             call,
             target,
@@ -143,24 +143,25 @@ class UnderWay:
         if not chunks:
             self.over = True
             return
-        exchange, folder = self._exchange, self._folder
-        assert exchange is not None  # noqa: S101  # it brought them
+        folder = self._folder
         for chunk in chunks:
             folder.add(chunk)
             if not self.said_something and chunk.says_something:
-                self._speaks(exchange)
+                self.speaks()
         if self.pending:
             self.pending += chunks
         else:
             self.pending = chunks
-        self.over = exchange.over
+        self.over = self._exchange is None or self._exchange.over
 
-    def _speaks(self, exchange: Exchange) -> None:
+    def speaks(self) -> None:
         """The first word has come."""
+        exchange, sent = self._exchange, self._sent
+        assert exchange is not None and sent is not None  # noqa: S101, PT018  # it brings the word
         self.said_something = True
         run, policy, health = self._run, self._run.plan.policy, self._shell.health
         now = run.time()
-        exchange.extend(policy.deadline - self._opened)
+        exchange.extend(policy.deadline - (sent - run.began))
         headers = exchange.headers
         health.spoke(self._ticket, now, nothing_left(headers) if headers else None)
         if policy.hedge is not None:
@@ -169,9 +170,11 @@ class UnderWay:
 
     # -- records: exactly one of these, once
 
-    def settle(self) -> None:
-        """The answer is whole: recorded as a success, and paid."""
-        run, usage, ticket = self._run, self._usage(), self._ticket
+    def settle(self, usage: Usage | None = None) -> None:
+        """The answer is whole: recorded as a success, and paid. *usage*: by default what it has told."""
+        run, ticket = self._run, self._ticket
+        if usage is None:
+            usage = self._usage()
         if self._places and usage.total_tokens is not None:
             for account, place in self._places:
                 account.used(place, usage.total_tokens)  # reserved were an estimate
@@ -185,8 +188,7 @@ class UnderWay:
     def finish(self) -> Completion:
         """The answer, which is whole: settled."""
         self.settle()
-        answer = self.answer = self._completion()
-        return answer
+        return self._completion()
 
     def failed(self, error: ProviderError) -> None:
         """The attempt has failed."""
@@ -237,7 +239,6 @@ class UnderWay:
         *,
         error: ProviderError | None = None,
     ) -> None:
-        self.outcome = outcome
         run, key, began = self._run, self._ticket.key, self._began
         slots, self._slots = self._slots, ()
         held = None if self._sent is None else now - self._sent

@@ -50,9 +50,14 @@ class Draw:
 
     @property
     def healthy(self) -> Course:
-        """The answer when nothing is wrong. The status of a stream comes at once, that of a whole answer with it."""
-        end = self.first + self.tokens / self.conduct.tokens_per_second
-        return Course(0.0 if self.streaming else end, self.first, end, self.tokens)
+        """The answer when nothing is wrong."""
+        return healthy(self.conduct, self.first, self.tokens, streaming=self.streaming)
+
+
+def healthy(conduct: Conduct, first: float, tokens: int, *, streaming: bool) -> Course:
+    """An answer that nothing is wrong with. The status of a stream comes at once, that of a whole answer with it."""
+    end = first + tokens / conduct.tokens_per_second
+    return Course(0.0 if streaming else end, first, end, tokens)
 
 
 # -- what is wrong with it --------------------------------------------------------------------------------------------
@@ -217,6 +222,6 @@ def expressible(fault: Fault) -> bool:
     return fault.kind in _COURSES
 
 
-def course_of(draw: Draw, fault: Fault | None) -> Course:
+def course_of(draw: Draw, fault: Fault) -> Course:
     """What becomes of the call: as chance has drawn it, with what *fault* makes of it."""
-    return draw.healthy if fault is None else _COURSES[fault.kind](draw, fault)
+    return _COURSES[fault.kind](draw, fault)

@@ -120,10 +120,12 @@ class SimulatedExchange:
         course, limits = self._course, self._limits
         if course.failure is not None or course.stalls or not course.tokens:
             return False
+        begins, total = course.first, self._total
         if not self._streaming:
-            return course.end <= min(_limit(limits.headers), _limit(limits.total))
-        begins = course.first <= min(_limit(limits.first_token), _limit(limits.total))
-        return begins and course.end <= deadline and course.headers == 0.0 and not self._is_slow()
+            return course.end <= _limit(limits.headers) and course.end <= _limit(total)
+        if begins > _limit(limits.first_token) or begins > _limit(total) or course.end > deadline:
+            return False
+        return course.headers == 0.0 and not self._is_slow()
 
     @property
     def first(self) -> float:
@@ -187,10 +189,15 @@ class SimulatedExchange:
         if course.failure is not None:
             raise course.failure()
         # The text of a stream has all come with the first token: what matters is when.
-        text, tokens = None if state == "rest" else self._text, course.tokens
-        self._state = "over"
+        text = None if state == "rest" else self._text
+        return [Chunk(text, finish_reason="stop", usage=self.ends())]
+
+    def ends(self) -> Usage:
+        """The last token has come: what the answer has used."""
+        course, prompt = self._course, self._prompt
+        self.status, self._state = course.status, "over"
         self.close()
-        return [Chunk(text, finish_reason="stop", usage=_usage(self._prompt, tokens, self._prompt + tokens))]
+        return _usage(prompt, course.tokens, prompt + course.tokens)
 
 
 def _limit(seconds: float | None) -> float:

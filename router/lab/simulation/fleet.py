@@ -205,12 +205,11 @@ class _Request:
         self._fleet.loop.at(clock + (moment - (clock - self._began)), then)
 
     def _first_token(self, delivery: AtOnce) -> None:
-        delivery.hears()
+        delivery.speaks()
         self._speaks()
         self._await(delivery.opened.end, partial(self._end, delivery))
 
     def _end(self, delivery: AtOnce) -> None:
-        delivery.hears()
         self._router.well(self._run, delivery)
         self._over()
 

@@ -42,11 +42,14 @@ class AtOnce(Delivery):
         exchange: Any = self._exchange  # the router's `exchange` makes no others
         return exchange  # type: ignore[no-any-return]  # see above
 
-    def hears(self) -> None:
-        """What it awaited has come; whoever asked takes it at once."""
-        chunks = self.opened.arrived() or self.opened.arrived()  # the status of a whole answer comes with it
-        self.took(chunks or [])
-        self.pending = []
+    def ends(self) -> None:
+        """The whole answer has come; a whole one says its first word with it."""
+        exchange = self.opened
+        usage = exchange.ends()
+        if not self.said_something:
+            self.speaks()
+        self.settle(usage)
+        self.close()
 
 
 class SimulatedRouter(Router):
@@ -131,8 +134,7 @@ class SimulatedRouter(Router):
 
     def well(self, run: Run, delivery: AtOnce) -> None:
         """The answer of *delivery* is whole, and the request is over."""
-        delivery.settle()
-        delivery.close()
+        delivery.ends()
         self._ended(run, SUCCESS)
 
     async def through(self, asked: Asked, run: Run, first: Callable[[], None] | None) -> None:

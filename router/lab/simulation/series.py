@@ -59,9 +59,11 @@ class Series:
         bucket = self._bucket(began)
         bucket.requests += 1
         bucket.attempts += len(attempts)
+        costs = []
         for attempt in attempts:
-            self._attempt(attempt, began)
-        usd = sum_costs([attempt.cost for attempt in attempts]).usd
+            costs.append(attempt.cost)
+            self._attempt(attempt, bucket if attempt.started == 0.0 else self._bucket(began + attempt.started))
+        usd = sum_costs(costs).usd
         if usd is not None:
             bucket.usd += usd
         elif attempts:
@@ -75,9 +77,10 @@ class Series:
         if first is not None:
             bucket.first.append(first)
 
-    def _attempt(self, attempt: Attempt, began: float) -> None:
+    def _attempt(self, attempt: Attempt, bucket: Bucket) -> None:
+        """Who was asked counts in the *bucket* in which it was asked."""
         name, usd = attempt.deployment, attempt.cost.usd
-        self._bucket(began + attempt.started).asked[name] += 1
+        bucket.asked[name] += 1
         if usd:
             self.usd[name] += usd
         if attempt.outcome != SUCCESS:

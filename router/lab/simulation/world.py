@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from providers.errors import RateLimited
 from router.config import Limits
 from router.lab.simulation.assumptions import Assumptions, Conduct
-from router.lab.simulation.course import Course, Draw, course_of, refused
+from router.lab.simulation.course import Course, Draw, course_of, healthy, refused
 from router.limits import MINUTE
 
 if TYPE_CHECKING:
@@ -96,17 +96,21 @@ class World:
         conduct = place.conduct
         # One draw, always, so that a fault shifts nobody's chance.
         first = conduct.first_token * exp(place.rng.gauss(0.0, conduct.spread))
-        draw = Draw(conduct, first, answer, streaming)
-        fault = self._fault(name, now, streaming=streaming) if self._casts else None
-        if fault is not None and fault.at_arrival:
-            return course_of(draw, fault), ()
+        draw = fault = None
+        if self._casts and (fault := self._fault(name, now, streaming=streaming)) is not None:
+            draw = Draw(conduct, first, answer, streaming)
+            if fault.at_arrival:
+                return course_of(draw, fault), ()
         for account in place.accounts:
             wait = account.wait(now, prompt + answer)
             if wait is not None:
-                return refused(draw, RateLimited, wait=round(wait, 3) if place.conduct.retry_after else None), ()
+                draw = draw or Draw(conduct, first, answer, streaming)
+                return refused(draw, RateLimited, wait=round(wait, 3) if conduct.retry_after else None), ()
         for account in place.accounts:
             account.take(now, prompt + answer)
-        return course_of(draw, fault), place.accounts
+        if fault is not None and draw is not None:
+            return course_of(draw, fault), place.accounts
+        return healthy(conduct, first, answer, streaming=streaming), place.accounts
 
     def _fault(self, name: str, now: float, *, streaming: bool) -> Fault | None:
         for place, (cast, rng) in enumerate(self._casts):
