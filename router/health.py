@@ -131,7 +131,7 @@ class Health:
         known = self._deployments.get(deployment.name)
         circuit = known.circuit if known is not None else None
         if known is not None and circuit is not None and not circuit.admits(now):
-            why = f"its circuit is {circuit.state.replace('_', '-')}" + (f" after {known.last}" if known.last else "")
+            why = f"its circuit is {circuit.state.replace('_', '-')}{known.after}"
             return Bar("circuit", why, circuit.retry_in(now))
         return None
 
@@ -283,7 +283,7 @@ class Health:
         """The call has failed. The circuit's new state, if it changed."""
         self._ended(ticket)
         known, circuit = ticket.known, ticket.known.circuit
-        known.last = error
+        known.last, known.after = error, f" after {error}"
         if throttles(error) and known.account.slots is not None:
             known.account.slots.throttled(now)  # too much came at once
         if isinstance(error, RateLimited) and ticket.key is None and not slows_down(error):

@@ -83,6 +83,8 @@ class Known:
     latency: float | None = None
     retries: float = RETRIES
     last: ProviderError | None = None
+    after: str = ""
+    """The same in words, for a reason."""
     slots: Slots | None = None
     """Where its place in a route has a limit of its own."""
     minute: Account | None = None

@@ -7,7 +7,6 @@ what is known of the deployments' health comes in as a value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from operator import itemgetter
 from random import Random
@@ -40,7 +39,7 @@ _candidate = quick(Candidate)
 class Walk:
     """The way through a route's tiers for one request.
 
-    *passed*: who was passed over so far. The lists are of those who come after all tiers; made when there is somebody.
+    *passed*: who was passed over so far; who is put off behind all tiers may still become a candidate.
     """
 
     __slots__ = ("_full", "_key", "_moved", "_nobody", "_request", "_resting", "_rng", "_route", "_setting", "_shut",
@@ -63,10 +62,11 @@ class Walk:
         self._tokens = estimate.prompt_tokens(request, setting.count) if tokens is None else tokens
         self.passed: list[Excluded] = []
         self._moved: Mapping[str, str] = _NOBODY_MOVED  # who comes first for another reason than its place, and why
-        self._full: tuple[Candidate, ...] = ()  # who carries no more
-        self._resting: tuple[Candidate, ...] = ()
-        self._shut: tuple[tuple[Deployment, Excluded], ...] = ()  # whose circuit is open, or whose keys are dead
-        self._nobody = True  # could be asked so far
+        # Who is put off: those who carry no more, with why; who rest, and how long; whose circuit is open or keys are dead.
+        self._full: tuple[tuple[Deployment, str], ...] = ()
+        self._resting: tuple[tuple[float, Deployment], ...] = ()
+        self._shut: tuple[tuple[Deployment, Excluded], ...] = ()
+        self._nobody = True  # is a candidate so far
 
     def steps(self) -> Iterator[Candidate | Excluded]:
         """Candidates in order, and the excluded where they are met.
@@ -86,45 +86,66 @@ class Walk:
         for deployment in self._in_order(tier):
             now = clock()
             well = standing.unhindered(deployment, tier, now)  # nearly always: then nothing else need be asked
-            found = self._candidate(deployment) if well else self._consider(deployment, now)
+            if not well and self._is_put_off(deployment, now):
+                continue
+            found = self._candidate(deployment)
             if isinstance(found, Excluded):
                 self.passed.append(found)
-                if found.retry_in is None:
-                    yield found
-                else:
-                    self._shut = (*self._shut, (deployment, found))
-            elif found.wait:
-                self._resting = (*self._resting, found)
-                self.passed.append(Excluded(found.deployment, f"it rests for {found.wait:.3g} s", (), found.wait))
-            elif not well and (why := standing.aside(deployment, now)) is not None:
-                self._full = (*self._full, replace(found, why=why))
+                yield found
+                continue
+            self._nobody = False
+            group, why = self._group(found, tier, now, well=well)
+            if why:
+                found = _moved(found, why)
+            if not group:
+                yield found
+                continue
+            behind.append((group, found))
+            if group >= SLOW:
                 self.passed.append(Excluded(found.deployment, why))
-            else:
-                self._nobody = False
-                group, why = self._group(found, tier, now, well=well)
-                if why:
-                    found = replace(found, why=why)
-                if group:
-                    behind.append((group, found))
-                    if group >= SLOW:
-                        self.passed.append(Excluded(found.deployment, why))
-                else:
-                    yield found
         if behind:
             behind.sort(key=itemgetter(0))  # stable: inside a group the order stays
             yield from (candidate for _, candidate in behind)
 
+    def _is_put_off(self, deployment: Deployment, now: float) -> bool:
+        """Whether its state puts *deployment* behind all others: then it is noted, and no call is made for it so far."""
+        standing, name = self._setting.standing, deployment.name
+        if self._terms.narrow and self._terms.refuses(deployment) is not None:
+            return False  # it is out, whatever its state
+        if (bar := standing.barred(deployment, now)) is not None:
+            excluded = Excluded(name, bar.why, retry_in=bar.retry_in)
+            self._shut = (*self._shut, (deployment, excluded))
+        elif wait := standing.ready_in(deployment, now):
+            excluded = Excluded(name, f"it rests for {wait:.3g} s", (), wait)
+            self._resting = (*self._resting, (wait, deployment))
+        elif (why := standing.aside(deployment, now)) is not None:
+            excluded = Excluded(name, why)
+            self._full = (*self._full, (deployment, why))
+        else:
+            return False
+        self.passed.append(excluded)
+        return True
+
     def _late(self) -> Iterator[Candidate | Excluded]:
         """Who comes after all tiers."""
-        yield from self._full
-        yield from sorted(self._resting, key=lambda candidate: candidate.wait)
-        nobody_else = self._nobody and not self._full and not self._resting
+        for deployment, why in self._full:
+            yield self._put_off(deployment, why=why)
+        for wait, deployment in sorted(self._resting, key=itemgetter(0)):
+            yield self._put_off(deployment, wait)
         for deployment, excluded in self._shut:
-            yield self._trickle(deployment, excluded) if nobody_else else excluded
+            yield self._trickle(deployment, excluded) if self._nobody else excluded
         for deployment in self._route.deployments:
             if deployment.weight == 0:
                 self.passed.append(Excluded(deployment.name, "its weight is 0: it is never asked"))
                 yield self.passed[-1]
+
+    def _put_off(self, deployment: Deployment, wait: float = 0.0, *, why: str = "") -> Candidate | Excluded:
+        found = self._candidate(deployment, wait, why=why)
+        if isinstance(found, Excluded):
+            self.passed.append(found)
+        else:
+            self._nobody = False
+        return found
 
     def _group(self, candidate: Candidate, tier: Tier, now: float, *, well: bool) -> tuple[int, str]:
         """Inside a tier: 0 for the first ones; then DEAR, something asked is CHANGED, SLOW. And what moved it."""
@@ -192,26 +213,16 @@ class Walk:
         here = dollars(expected(self._request, own, self._tokens, warm.tokens))
         return warm if here <= dollars(expected(self._request, first, self._tokens)) else None
 
-    def _consider(self, deployment: Deployment, now: float, *, shut: bool = False) -> Candidate | Excluded:
-        """*deployment* with its call, unless its state, the terms or the call itself speak against it.
+    def _candidate(
+        self, deployment: Deployment, wait: float = 0.0, *, shut: bool = False, why: str = ""
+    ) -> Candidate | Excluded:
+        """*deployment* with its call, unless the terms or the call itself speak against it.
 
-        *shut*: its circuit is open, and it is considered all the same.
+        *shut*: its circuit is open, and it is a candidate all the same. *why*: it has not its place.
         """
-        standing = self._setting.standing
-        if not shut and (bar := standing.barred(deployment, now)) is not None:
-            why = self._terms.refuses(deployment)
-            return (
-                Excluded(deployment.name, bar.why, retry_in=bar.retry_in)
-                if why is None
-                else Excluded(deployment.name, why)
-            )
-        return self._candidate(deployment, standing.ready_in(deployment, now), shut=shut)
-
-    def _candidate(self, deployment: Deployment, wait: float = 0.0, *, shut: bool = False) -> Candidate | Excluded:
-        """*deployment* with its call, unless the terms or the call itself speak against it."""
         request, tokens, name = self._request, self._tokens, deployment.name
-        if self._terms.narrow and (why := self._terms.refuses(deployment)) is not None:
-            return Excluded(name, why)
+        if self._terms.narrow and (out := self._terms.refuses(deployment)) is not None:
+            return Excluded(name, out)
         endpoint = self._setting.standing.endpoint(deployment)
         try:
             call = self._call(endpoint)
@@ -220,11 +231,11 @@ class Walk:
             return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
         if call.changes and (bad := self._forbidden(call.changes)):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
-        if endpoint.context is not None and (why := self._too_long(endpoint, endpoint.context)) is not None:
-            return Excluded(name, why, call.changes)
-        found = _candidate(name, call, deployment, tokens, request.max_tokens or ANSWER, shut, wait)
-        if self._terms.policy.max_cost is not None and (why := self._terms.refuses_cost(found.cost.usd)) is not None:
-            return Excluded(name, why, call.changes)
+        if endpoint.context is not None and (out := self._too_long(endpoint, endpoint.context)) is not None:
+            return Excluded(name, out, call.changes)
+        found = _candidate(name, call, deployment, tokens, request.max_tokens or ANSWER, shut, wait, why)
+        if self._terms.policy.max_cost is not None and (out := self._terms.refuses_cost(found.cost.usd)) is not None:
+            return Excluded(name, out, call.changes)
         return found
 
     def _forbidden(self, changes: tuple[Change, ...]) -> list[Change]:
@@ -241,10 +252,10 @@ class Walk:
         return f"the prompt has about {self._tokens} tokens{more}; the context is {room}"
 
     def _trickle(self, deployment: Deployment, excluded: Excluded) -> Candidate | Excluded:
-        now = self._setting.now()
-        if not self._setting.standing.may_trickle(deployment, now):
+        standing, now = self._setting.standing, self._setting.now()
+        if not standing.may_trickle(deployment, now):
             return excluded
-        return self._consider(deployment, now, shut=True)
+        return self._candidate(deployment, standing.ready_in(deployment, now), shut=True)
 
     def _call(self, endpoint: Endpoint) -> Call:
         setting, wanted = self._setting, self._request.sampling or self._route.sampling
@@ -252,3 +263,10 @@ class Walk:
         return setting.translate(
             self._request, endpoint, sampling=wanted, advice=advice, streaming=self._streaming, key=self._key
         )
+
+
+def _moved(found: Candidate, why: str) -> Candidate:
+    """*found*, and *why* it has not its place."""
+    return _candidate(
+        found.deployment, found.call, found.target, found.prompt, found.answer, found.trickle, found.wait, why
+    )

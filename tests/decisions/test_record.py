@@ -206,6 +206,7 @@ LEFT_OUT = {
     "usable": "the configuration's",
     "endpoint": "made again from the facts",
     "last": "it only words a reason",
+    "after": "as above",
 }
 BESIDE = {
     "_deployments": "the records",

@@ -55,7 +55,7 @@ ERRORS = [*NEVER_AGAIN, *AGAIN, *CALLERS, ProviderTimeout]
 
 def plan(names: str = "abc", policy: Policy = POLICY, rests: Mapping[str, float | None] = MappingProxyType({})) -> Any:
     """As much of a plan as the policy looks at: deployments named by a letter each, some of which rest."""
-    candidates = [SimpleNamespace(deployment=name) for name in names]
+    candidates = [SimpleNamespace(deployment=name, wait=rests.get(name, 0.0)) for name in names]
     return SimpleNamespace(
         policy=policy,
         candidate=lambda place: candidates[place] if place < len(candidates) else None,
