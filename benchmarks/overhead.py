@@ -35,9 +35,8 @@ import aiohttp  # noqa: E402  # after the path
 import pydantic  # noqa: E402
 from multidict import CIMultiDict  # noqa: E402
 
-from providers.retry_after import nothing_left  # noqa: E402
 from providers.types import Chunk, Usage  # noqa: E402
-from router import Request, Router, delivery  # noqa: E402
+from router import Request, Router  # noqa: E402
 
 if TYPE_CHECKING:
     from providers.client import Limits
@@ -489,13 +488,10 @@ async def decided(select: str, histories: Sequence[int], rounds: int, calls: int
 async def decide(router: Router, ask: Request) -> None:
     """Everything that is done for a call but to make it, and to make an answer out of what came."""
     run = router._run(ask, streaming=False)  # noqa: SLF001  # the parts of a call, without the call
-    step = cast("Try", run.step)
-    candidate, attempt, now = run.candidate(step), delivery.Delivery(router, run, step), run.now
-    await attempt._start()  # noqa: SLF001
-    router.health.spoke(attempt._ticket, now, nothing_left(NoExchange.headers))  # noqa: SLF001
-    router.health.succeeded(attempt._ticket, now, USED.completion_tokens)  # noqa: SLF001
-    run.plan.remember(candidate, USED)
-    attempt._record("success", cost=candidate.cost, usage=USED, status=200)  # noqa: SLF001
+    attempt = router.delivery(run, cast("Try", run.step))
+    attempt.open_now()
+    attempt.speaks()
+    attempt.settle(USED)
     attempt.close()
 
 

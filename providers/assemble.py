@@ -289,7 +289,7 @@ def text_of(value: Any) -> str:
 
 def count(value: Any) -> int | None:
     """A number of tokens; None for anything that cannot be one."""
-    if value.__class__ is not int and (isinstance(value, bool) or not isinstance(value, int | float)):
+    if value.__class__ is not int and value.__class__ is not float:
         return None
     return int(value) if 0 <= value < _MOST_TOKENS else None
 
@@ -324,7 +324,7 @@ def reported_cost(value: Any, call: Call) -> Cost | None:
 def dig(value: Any, path: str) -> Any:
     """The value at a dotted *path*, None where there is none."""
     for step in path.split("."):
-        if value.__class__ is not dict and not isinstance(value, Mapping):  # to ask for the interface is dear
+        if value is None or (value.__class__ is not dict and not isinstance(value, Mapping)):  # to ask for that is dear
             return None
         value = value.get(step)
     return value

@@ -175,11 +175,11 @@ class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(c
             text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
             rules = self._call.endpoint.dialect.errors
             raise read_failure(payload, rules=rules, status=200, headers=headers, body=text)
-        choices = payload.get("choices")
-        if choices and not isinstance(choices, list):
+        choices = payload.get("choices") or ()
+        if choices.__class__ is not list and choices:
             message = "choices is not a list"
             raise MalformedReply(message, status=200)
-        pieces = [self._choice(choice, field) for choice in choices or () if isinstance(choice, dict)]
+        pieces = [self._choice(choice, field) for choice in choices if isinstance(choice, dict)]
         chunks = [piece for piece in pieces if piece is not None]
         if not self.id and (found := payload.get("id")):
             self.id, self.model = str(found), str(payload.get("model") or "")
@@ -190,13 +190,18 @@ class reader(Reading):  # noqa: N801  # the interface's name: `protocol.reader(c
 
     def _choice(self, choice: dict[str, Any], field: str) -> Chunk | None:
         piece = choice.get(field) or choice.get("message" if field == "delta" else "delta") or {}
-        index, finish = choice.get("index"), choice.get("finish_reason")
-        index = 0 if index is None else index
+        index, finish = choice.get("index", 0), choice.get("finish_reason")
+        if index is None:
+            index = 0
         sound = index.__class__ is int and 0 <= index < MOST_CHOICES and (finish is None or finish.__class__ is str)
         if not sound or not isinstance(piece, dict):
             message = f"choices[] holds no {field} that can be read"
             raise MalformedReply(message, status=200)
         content, reasoning = piece.get("content"), piece.get("reasoning_content")
+        if (
+            len(piece) == 1 and finish is None and (content or reasoning).__class__ is str
+        ):  # most events of most streams
+            return self._assembler.delta(index, content=content, reasoning=reasoning, logprobs=choice.get("logprobs"))
         if content.__class__ is not str and content is not None:
             content = text_of(content)
         if not content and (refusal := piece.get("refusal")):
@@ -259,6 +264,10 @@ def _usage(usage: dict[str, Any]) -> Usage | None:
         usage.get("prompt_tokens"),
         usage.get("completion_tokens"),
         usage.get("total_tokens"),
-        dig(usage, "completion_tokens_details.reasoning_tokens"),
-        dig(usage, "prompt_tokens_details.cached_tokens"),
+        _detail(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        _detail(usage.get("prompt_tokens_details"), "cached_tokens"),
     )
+
+
+def _detail(details: Any, name: str) -> Any:
+    return details.get(name) if isinstance(details, dict) else None

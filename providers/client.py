@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import cast
 
 from providers import chat_completions, tasks
 from providers import errors as e
+from providers.alarm import Alarm
 from providers.dialect import Endpoint
 from providers.sse import EventParser, LimitExceeded
 from providers.transport import Response, Transport, received
@@ -60,80 +60,6 @@ def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key
     return PROTOCOLS[endpoint.protocol].encode(request, endpoint, streaming=streaming, key=key)
 
 
-class _Until:
-    """As `asyncio.timeout_at`, but what has arrived when the time is over comes first.
-
-    Code that blocks the loop makes every timer late, and then they fire all together: an answer that lies there readable
-    is read before anybody gives it up.
-    """
-
-    __slots__ = ("_at", "_loop", "_scope", "_timer")
-
-    def __init__(self, at: float | None, loop: asyncio.AbstractEventLoop) -> None:
-        self._at, self._loop, self._scope = at, loop, asyncio.timeout(None)
-        self._timer: asyncio.Handle | None = None
-
-    async def __aenter__(self) -> None:
-        await self._scope.__aenter__()
-        if self._at is not None:
-            self._timer = self._loop.call_at(self._at, self._over)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        await self._scope.__aexit__(kind, error, trace)
-
-    def _over(self) -> None:
-        """The time is over. What was read in this turn of the loop is handed on in the next; then it is too late."""
-        self._timer = self._loop.call_soon(self._give_up)
-
-    def _give_up(self) -> None:
-        self._scope.reschedule(self._loop.time())
-
-
-class _Alarm:
-    """One timer for all the waits of an exchange: nearly every wait ends long before, and a timer each would cost more.
-
-    It rings when the first wait would have been over, and is then set for the one that is under way, if any.
-    """
-
-    __slots__ = ("_at", "_loop", "_scope", "_timer")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._at = loop, 0.0
-        self._scope: asyncio.Timeout | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def set(self, scope: asyncio.Timeout, at: float) -> None:
-        """End *scope* at *at*."""
-        self._scope, self._at = scope, at
-        timer = self._timer
-        if timer is None or at < timer.when():
-            self.stop()
-            self._timer = self._loop.call_at(at, self._rings)
-
-    def off(self) -> None:
-        """The wait is over."""
-        self._scope = None
-
-    def stop(self) -> None:
-        """There will be no other wait."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _rings(self) -> None:
-        timer, self._timer = self._timer, None
-        if self._scope is None or timer is None:
-            return
-        if self._at <= timer.when():
-            self._scope.reschedule(self._loop.time())
-        else:
-            self._timer = self._loop.call_at(self._at, self._rings)
-
-
 class Exchange:
     """One call under way: `next()` until it is empty, and `close()` in any case.
 
@@ -175,11 +101,10 @@ class Exchange:
         self._total = limits.total
         self._loop = asyncio.get_running_loop()
         self._started = self._asked = self._loop.time()
-        self._alarm = _Alarm(self._loop)
+        self._alarm = Alarm(self._loop)
         self._waited: float | None = None  # seconds waited since the last progress; None before the first token
         self._http: HttpRequest | None = call.http  # what to send next; None when nothing is left to send
         self._response: Response | None = None
-        self._parser = EventParser()
         self._poll: Poll | None = None
         self._polled: Poll | None = None  # the poll that was sent last
         self._poll_failures = 0
@@ -197,8 +122,15 @@ class Exchange:
         try:
             if self._failure is not None:
                 raise self._failure
-            while self._response is not None or self._http is not None:
-                batch = await self._more(self._response) if self._response is not None else await self._begin()
+            while (response := self._response) is not None or self._http is not None:
+                if response is None:
+                    batch = await self._begin()
+                elif self._poll is None:
+                    ended = self.reader.closed and not self.reader.awaits_cost
+                    batch = self._events(b"" if ended else await self._bytes(response))
+                else:
+                    poll, self._poll = self._poll, None
+                    batch = await self._later(poll)
                 if batch:
                     return batch
         except e.ProviderError as error:
@@ -253,6 +185,7 @@ class Exchange:
             return await self._later(self.reader.refused(response.status, body, dated))
         first = await self._first_bytes(response)
         if _is_stream(response.content_type, first):
+            self._parser = EventParser()
             return self._events(first)
         answer = await self._whole(response, first)
         if isinstance(answer, Poll):
@@ -305,14 +238,6 @@ class Exchange:
         self._failure = self.reader.failure
         return answer
 
-    async def _more(self, response: Response) -> list[Chunk]:
-        if self._poll is not None:
-            poll, self._poll = self._poll, None
-            return await self._later(poll)
-        if self.reader.closed and not self.reader.awaits_cost:
-            return self._events(b"")
-        return self._events(await self._bytes(response))
-
     def _events(self, data: bytes) -> list[Chunk]:
         """The chunks in *data*; at the end of the stream, what was still held."""
         reader, chunks = self.reader, []
@@ -321,15 +246,15 @@ class Exchange:
             self.close(whole=True)
             return chunks
         try:
-            for event in self._parser.feed(data):
-                found = reader.event(event.data)
-                if found.__class__ is Poll:
+            for event in self._parser.data(data):
+                found = reader.event(event)
+                if isinstance(found, Poll):
                     self._poll = found
                     break
-                chunks += cast("list[Chunk]", found)
+                chunks += found
         except LimitExceeded as error:
-            for event in error.events:
-                chunks += cast("list[Chunk]", reader.event(event.data))
+            for late in error.events:
+                chunks += cast("list[Chunk]", reader.event(late.data))
             self._failure = e.MalformedReply(str(error), status=self.status)
         except e.ProviderError as error:
             self._failure = error
@@ -349,7 +274,7 @@ class Exchange:
         ends = self._by(self._total)
         at = _earliest(headers_by, first_by, ends)
         try:
-            async with _Until(at, self._loop):
+            with self._alarm.until(at):
                 response = await self._transport.send(http, secrets=self._secrets, connect=limits.connect)
         except TimeoutError:
             phase: e.Phase = "answer" if at == ends else "headers" if at == headers_by else "first_token"
@@ -368,40 +293,47 @@ class Exchange:
             return data
         if response.at_end:
             return b""
-        begun = self._loop.time()
+        begun = now = self._loop.time()
         at, phase = self._next_limit(begun)
-        try:
-            data = await self._wait_for_bytes(response, at)
-        except e.BrokenReply:
-            if self.reader.finished:
-                return b""  # all has been said; that the connection broke afterwards takes nothing away
-            raise
-        except TimeoutError:
-            data = response.read_now()  # it may have arrived together with the timer
-            if not data and phase != "grace":  # in the grace all has been said; only usage, cost or the end are missing
-                raise self._late(phase) from None
+        # Looks up now and then: a connection that broke does not always say so.
+        while True:
+            look = now + LOOK
+            until = look if at is None or look < at else at
+            try:
+                with self._alarm.until(until):
+                    data = await response.read()
+                break
+            except e.BrokenReply:
+                if self.reader.finished:
+                    return b""  # all has been said; that the connection broke afterwards takes nothing away
+                raise
+            except TimeoutError:
+                looked = self._looked(response, phase if until == at else None)
+                if looked is not None:
+                    data = looked
+                    break
+                now = self._loop.time()
         if self._waited is not None:
             self._waited += self._loop.time() - begun
         return data
 
-    async def _wait_for_bytes(self, response: Response, at: float | None) -> bytes:
-        """The next bytes, until *at*. Looks up now and then: a connection that broke does not always say so."""
-        while True:
-            look = self._loop.time() + LOOK
-            until = look if at is None else min(at, look)
-            try:
-                async with asyncio.timeout(None) as scope:
-                    self._alarm.set(scope, until)
-                    try:
-                        return await response.read()
-                    finally:
-                        self._alarm.off()
-            except TimeoutError:
-                if response.is_broken:
-                    message = "the connection broke inside the answer"
-                    raise e.TruncatedReply(message, status=self.status) from None
-                if until == at:
-                    raise
+    def _looked(self, response: Response, phase: str | None) -> bytes | None:
+        """What there is although nobody was woken; None where it is still waited for. *phase*: whose time is over.
+
+        Raises:
+            TruncatedReply, ProviderTimeout: there is nothing, and nothing will come.
+        """
+        if response.is_broken:
+            if self.reader.finished:
+                return b""
+            message = "the connection broke inside the answer"
+            raise e.TruncatedReply(message, status=self.status) from None
+        data = response.read_now()  # it may have arrived together with the timer
+        if data or phase is None:
+            return data or None
+        if phase == "grace":  # all has been said; only usage, cost or the end are missing
+            return b""
+        raise self._late(phase) from None
 
     def _late(self, phase: str) -> e.ProviderTimeout:
         seconds = self._limits.idle if phase == "idle" else self._loop.time() - self._started

@@ -272,6 +272,12 @@ class Word:
     streaming: bool = True
     levels: Mapping[Effort, Mapping[Path, Scalar] | None] | None = None
     exact: frozenset[Effort] = frozenset()
+    easy: str | None = field(init=False, repr=False, compare=False)
+    """Its field on the wire, where a simple value within the bounds is sent as it is; else None."""
+
+    def __post_init__(self) -> None:
+        is_easy = len(self.path) == 1 and self.streaming and self.only is None and self.step is None and not self.values
+        object.__setattr__(self, "easy", self.path[0] if is_easy else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +285,6 @@ class Dialect:
     """What one endpoint calls things, ready for `translate`. None for a field: it cannot be said."""
 
     words: Mapping[str, Word | None]
-    plain: tuple[tuple[str, Word | None], ...]  # PARAMS with their words: what translate walks through
     always: Mapping[str, Any]
     when_streaming: Mapping[str, Any]
     defaults: Mapping[str, Any]
@@ -348,7 +353,6 @@ def compile_dialect(
         words["videos"] = words["videos"] if "video" in media else None
     return Dialect(
         words=words,
-        plain=tuple((name, words[name]) for name in PARAMS),
         always=merged.get("always", {}),
         when_streaming=merged.get("when_streaming", {}),
         defaults=merged.get("defaults", {}),

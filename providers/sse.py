@@ -73,16 +73,29 @@ class EventParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that *data* completes, or raise `LimitExceeded`."""
-        # Nearly every read of a model's stream is whole frames of one data line. Those are cut by a few calls into C;
-        # the count of newlines proves that there is no other line among them. All the rest goes to the machine.
+        frames, last_id = self._frames(data), self._id
+        if frames is not None:
+            return [_new(Event, (frame, "message", last_id)) for frame in frames]
+        return self._scan(data)
+
+    def data(self, data: bytes) -> list[str]:
+        """Return the data of the events that *data* completes, for whoever wants no more of them; as `feed` otherwise."""
+        frames = self._frames(data)
+        return [event.data for event in self._scan(data)] if frames is None else frames
+
+    def _frames(self, data: bytes) -> list[str] | None:
+        """Return the data of each event, where that can be seen at once.
+
+        Nearly every read of a model's stream is whole frames of one data line. Those are cut by a few calls into C; the
+        count of newlines proves that there is no other line among them. All the rest goes to the machine.
+        """
         if len(data) <= self._whole and _CR not in data:
             text = data.decode("utf-8", "replace")
             if text[:6] == "data: " and text[-2:] == "\n\n":
                 frames = text[6:-2].split("\n\ndata: ")
                 if text.count("\n") == 2 * len(frames):
-                    last_id = self._id
-                    return [_new(Event, (frame, "message", last_id)) for frame in frames]
-        return self._scan(data)
+                    return frames
+        return None
 
     def _scan(self, data: bytes) -> list[Event]:
         """Do what `feed` does, line by line: the whole standard."""

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from providers.dialect import Dialect, Path, Scalar, System, Word
+from providers.dialect import PARAMS, Dialect, Path, Scalar, System, Word
 from providers.errors import Untranslatable
+from providers.quick import quick
 from providers.types import Change, Effort, Image, Message, Request
 
 # Tokens of reasoning that a level stands for where a provider has budgets and no such level. Doubling between the two
@@ -62,7 +63,10 @@ class Translation:
     thinking: bool | None = None
 
 
+_translation = quick(Translation)
 _NO_SHAPES: Mapping[str, Shape] = {}
+_PLACES: Mapping[str, int] = {name: place for place, name in enumerate(PARAMS)}
+_SIMPLE = frozenset((int, float, str, bool))  # what may be sent as it is
 
 
 def translate(
@@ -75,16 +79,35 @@ def translate(
     """
     fields: Fields = {}
     changes: list[Change] = []
-    values = request.__dict__  # pydantic's own store of the fields: some thirty look-ups a call are worth the short cut
-    for name, word in dialect.plain:
-        value = values[name]
-        if value is not None:
+    words, values = (
+        dialect.words,
+        request.__dict__,
+    )  # pydantic's own store: some twenty look-ups are worth the short cut
+    for name in _said(request):
+        value: Any = values[name]
+        word = words[name]
+        if value is None:
+            continue
+        if (
+            word is not None
+            and word.easy is not None
+            and value.__class__ in _SIMPLE
+            and (word.low is None or value >= word.low)
+            and (word.high is None or value <= word.high)
+        ):
+            fields[word.easy] = value  # nearly always: it is sent as it is
+        else:
             _say(name, value, word, fields, changes, streaming=streaming, shape=shapes.get(name))
     thinking = _reasoning(request, dialect, fields, changes)
     _messages(request, dialect, changes)
     if dialect.defaults:
         _defaults(request, dialect, changes)
-    return Translation(fields, tuple(changes), thinking)
+    return _translation(fields, tuple(changes), thinking)
+
+
+def _said(request: Request) -> list[str]:
+    """The plain parameters that *request* says something of, in the order in which they are sent."""
+    return sorted(_PLACES.keys() & request.model_fields_set, key=_PLACES.__getitem__)
 
 
 def put(fields: Fields, path: Path, value: Any) -> None:
@@ -303,10 +326,11 @@ def _shown(wire: Mapping[Path, Scalar] | None) -> Any:
 
 def _messages(request: Request, dialect: Dialect, changes: list[Change]) -> None:
     words, history, system = dialect.words, dialect.history, dialect.system
-    last = [message.role for message in request.messages if message.role != "system"][-1:]
-    if history.last_role and last and last[0] not in history.last_role:
-        message = f"the last message must be of role {' or '.join(history.last_role)} here"
-        raise Untranslatable(message)
+    if history.last_role:
+        last = [message.role for message in request.messages if message.role != "system"][-1:]
+        if last and last[0] not in history.last_role:
+            message = f"the last message must be of role {' or '.join(history.last_role)} here"
+            raise Untranslatable(message)
     if system.to is None and not system.join and all(map(_is_plain, request.messages)):
         return
     thoughts = sum(1 for message in request.messages if message.reasoning_content)

@@ -150,4 +150,4 @@ def _levels(levels: Levels, path: Path, allowed: tuple[str, ...]) -> Levels:
 
 
 def _with(dialect: Dialect, words: Mapping[str, Any]) -> Dialect:
-    return replace(dialect, words=words, plain=tuple((name, words[name]) for name, _ in dialect.plain))
+    return replace(dialect, words=words)
