@@ -79,19 +79,17 @@ def translate(
     """
     fields: Fields = {}
     changes: list[Change] = []
-    words, values = (
-        dialect.words,
-        request.__dict__,
-    )  # pydantic's own store: some twenty look-ups are worth the short cut
+    words = dialect.words
+    values = request.__dict__  # pydantic's own store of the fields: the look-ups of every call are worth the short cut
     for name in _said(request):
-        value: Any = values[name]
-        word = words[name]
+        value = values[name]
+        word, is_simple = words[name], value.__class__ in _SIMPLE
         if value is None:
             continue
         if (
             word is not None
+            and is_simple
             and word.easy is not None
-            and value.__class__ in _SIMPLE
             and (word.low is None or value >= word.low)
             and (word.high is None or value <= word.high)
         ):
