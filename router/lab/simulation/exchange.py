@@ -117,15 +117,15 @@ class SimulatedExchange:
 
         Then nothing happens but its first token and its end, and `arrived` says each of them.
         """
-        course, limits = self._course, self._limits
+        course, limits, total = self._course, self._limits, self._total
         if course.failure is not None or course.stalls or not course.tokens:
             return False
-        begins, total = course.first, self._total
+        begins, ends = course.first, course.end
         if not self._streaming:
-            return course.end <= _limit(limits.headers) and course.end <= _limit(total)
-        if begins > _limit(limits.first_token) or begins > _limit(total) or course.end > deadline:
+            return (limits.headers is None or ends <= limits.headers) and (total is None or ends <= total)
+        if (limits.first_token is not None and begins > limits.first_token) or (total is not None and begins > total):
             return False
-        return course.headers == 0.0 and not self._is_slow()
+        return ends <= deadline and course.headers == 0.0 and not self._is_slow()
 
     @property
     def first(self) -> float:
@@ -189,14 +189,14 @@ class SimulatedExchange:
         if course.failure is not None:
             raise course.failure()
         # The text of a stream has all come with the first token: what matters is when.
-        text = None if state == "rest" else self._text
-        return [Chunk(text, finish_reason="stop", usage=self.ends())]
+        text, usage = None if state == "rest" else self._text, self.ends()
+        self.close()
+        return [Chunk(text, finish_reason="stop", usage=usage)]
 
     def ends(self) -> Usage:
         """The last token has come: what the answer has used."""
         course, prompt = self._course, self._prompt
         self.status, self._state = course.status, "over"
-        self.close()
         return _usage(prompt, course.tokens, prompt + course.tokens)
 
 

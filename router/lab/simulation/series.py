@@ -59,11 +59,13 @@ class Series:
         bucket = self._bucket(began)
         bucket.requests += 1
         bucket.attempts += len(attempts)
-        costs = []
-        for attempt in attempts:
-            costs.append(attempt.cost)
-            self._attempt(attempt, bucket if attempt.started == 0.0 else self._bucket(began + attempt.started))
-        usd = sum_costs(costs).usd
+        if len(attempts) == 1 and attempts[0].started == 0.0:  # nearly always
+            self._attempt(attempts[0], bucket)
+            usd = attempts[0].cost.usd
+        else:
+            for attempt in attempts:
+                self._attempt(attempt, self._bucket(began + attempt.started))
+            usd = sum_costs([attempt.cost for attempt in attempts]).usd
         if usd is not None:
             bucket.usd += usd
         elif attempts:
