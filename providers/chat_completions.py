@@ -8,19 +8,21 @@ is peculiar to one stands in its row. Does no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
 from providers.assemble import Reading, dig, reported_cost, text_of, usage_of
-from providers.dialect import PARAMS, Dialect, DialectRow, Endpoint, Rule
 from providers.errors import MalformedReply, Untranslatable
 from providers.failures import read_failure, refused
 from providers.quick import quick
 from providers.secret import MASK
 from providers.translate import nearest_detail, put, system_text, translate
-from providers.types import Change, Chunk, Image, Message, Request, Text, Usage
+from providers.types import PARAMS, Change, Chunk, Image, Message, Request, Text, Usage
 from providers.wire import Call, HttpRequest, Poll, with_extra
+
+if TYPE_CHECKING:
+    from providers.dialect import Dialect, Endpoint
 
 _call = quick(Call)
 path = "/chat/completions"
@@ -28,19 +30,19 @@ MOST_CHOICES = 1024  # an index beyond is rubbish
 
 # OpenAI's own words. What its API does not know (top_k, min_p, repetition_penalty, budgets) is said by no clone unless
 # that clone's row says so.
-row = DialectRow(
-    params={
-        **{name: Rule() for name in PARAMS},
+row: Mapping[str, Any] = {
+    "params": {
+        **{name: {} for name in PARAMS},
         "top_k": None,
         "min_p": None,
         "repetition_penalty": None,
-        "reasoning_effort": Rule(to="reasoning_effort"),
+        "reasoning_effort": {"to": "reasoning_effort"},
         "reasoning_budget": None,
-        "images": Rule(only=("auto", "low", "high")),
-        "videos": Rule(),
+        "images": {"only": ("auto", "low", "high")},
+        "videos": {},
     },
-    when_streaming={"stream": True, "stream_options": {"include_usage": True}},
-)
+    "when_streaming": {"stream": True, "stream_options": {"include_usage": True}},
+}
 
 
 def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key: str = "") -> Call:

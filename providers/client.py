@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from providers import chat_completions, tasks
 from providers import errors as e
 from providers.alarm import Alarm
-from providers.dialect import Endpoint
 from providers.sse import EventParser, LimitExceeded
 from providers.transport import Response, Transport, received
 from providers.types import Chunk, Request
 from providers.wire import Call, HttpRequest, Poll, Reader, WireProtocol
+
+if TYPE_CHECKING:
+    from providers.dialect import Endpoint
 
 # A new wire protocol is one file with `row`, `path`, `encode` and `reader`, and one line here.
 PROTOCOLS: Mapping[str, WireProtocol] = {

@@ -14,33 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from providers.errors import nearest
 from providers.secret import Secret
-from providers.types import EFFORTS, Effort
+from providers.types import EFFORTS, PARAMS, Effort
 
 Modality = Literal["text", "image", "video"]
 Scalar = str | int | float | bool | None
 
-# Every canonical field that a dialect can have a word for, in the order in which it is translated.
-PARAMS = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "stop",
-    "seed",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "user",
-)
 REASONING = ("reasoning_effort", "reasoning_budget")
 MEDIA = ("images", "videos")
 

@@ -39,7 +39,6 @@ how a failure was noticed (`transport`, the wire protocols) and what is done nex
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -356,6 +355,8 @@ def without(secret: str, text: str) -> str:
 
 def nearest(word: object, known: Iterable[str]) -> str:
     """A ready clause naming the spelling closest to *word*, else all the *known* ones."""
+    from difflib import get_close_matches  # only a mistake needs it
+
     names = sorted(known)
     close = get_close_matches(str(word), names, n=1, cutoff=0.6)
     if close:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
 from providers import errors as e
-from providers.dialect import ErrorRule
 from providers.retry_after import retry_after
+
+if TYPE_CHECKING:
+    from providers.dialect import ErrorRule
 
 # The words that a row may use after `is:`.
 FAILURES: Mapping[str, type[e.ProviderError]] = {

@@ -27,6 +27,29 @@ from providers.tools import ResponseFormat, Tool, ToolChoice, check_tool_choice,
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
+# The fields that are said one by one, in the order in which they are translated.
+PARAMS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "stop",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "user",
+)
+
 Fidelity = Literal["strict", "declared", "best_effort"]
 Sampling = Literal["recommended", "thinking", "precise_coding", "instruct"]
 OnInterruption = Literal["error", "recover", "restart"]

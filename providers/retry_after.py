@@ -14,16 +14,16 @@ from email.utils import parsedate_to_datetime
 
 LONGEST = 1e9  # seconds; what is larger is only ever compared with a deadline
 
+# Compiled where they are first used: most processes never meet some of them.
 # ASCII digits only: float() would take nan, inf, 1_0, +5 and full-width digits.
-_NUMBER = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,9})?", re.ASCII)
-_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|h|m|s)", re.ASCII)
+_NUMBER = r"[0-9]{1,40}(?:\.[0-9]{1,9})?"
+_SPAN = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|h|m|s)"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # One limit of a list: its name, and parameters that are whole numbers where they matter (RFC 9651).
-_ITEM = re.compile(
-    r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z*][\w.:/%*-]*)((?:\s*;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"[^"]*"|[^;,\s"]+))?)*)\s*(?:,|$)',
-    re.ASCII,
+_ITEM = (
+    r'\s*("(?:[^"\\]|\\.)*"|[A-Za-z*][\w.:/%*-]*)((?:\s*;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"[^"]*"|[^;,\s"]+))?)*)\s*(?:,|$)'
 )
-_PARAMETER = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=([0-9]{1,15})\s*", re.ASCII)
+_PARAMETER = r"\s*([a-z*][a-z0-9_.*-]*)=([0-9]{1,15})\s*"
 LONGEST_FIELD = 1024  # characters of a RateLimit field that are looked at
 _RESETS = (("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
            ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"))  # fmt: skip
@@ -52,7 +52,7 @@ def _values(headers: Mapping[str, str], name: str) -> list[str]:
 
 
 def _number(value: str | None) -> float | None:
-    if value is None or not _NUMBER.fullmatch(value.strip(" \t")):
+    if value is None or not re.fullmatch(_NUMBER, value.strip(" \t"), re.ASCII):
         return None
     number = min(float(value), LONGEST)
     return number if number > 0 else None
@@ -109,12 +109,12 @@ def _rate_limit(field: str, policy: str) -> float | None:
 
 def _items(field: str) -> list[tuple[str, dict[str, int]]]:
     """The limits of a `RateLimit` or `RateLimit-Policy` field; none where it is malformed, which the draft has us ignore."""
-    items, place = [], 0
+    items, place, pattern = [], 0, re.compile(_ITEM, re.ASCII)
     while place < len(field) <= LONGEST_FIELD:
-        match = _ITEM.match(field, place)
+        match = pattern.match(field, place)
         if match is None:
             return []
-        pieces = [found for piece in match[2].split(";") if (found := _PARAMETER.fullmatch(piece))]
+        pieces = [found for piece in match[2].split(";") if (found := re.fullmatch(_PARAMETER, piece, re.ASCII))]
         items.append((match[1], {piece[1]: int(piece[2]) for piece in pieces}))
         place = match.end()
     return items
@@ -124,7 +124,7 @@ def _span(value: str) -> float | None:
     """`6m0s`, `120ms`, `1h2m3.5s`, `20`; None for an unknown unit."""
     if (plain := _number(value)) is not None:
         return plain
-    pieces = _SPAN.findall(value)
+    pieces = re.findall(_SPAN, value, re.ASCII)
     if not pieces or "".join(number + unit for number, unit in pieces) != value:
         return None
     total = sum(float(number) * _UNITS[unit] for number, unit in pieces)

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
 from providers.assemble import Reading, count, dig, reported_cost, text_of, usage_of
 from providers.chat_completions import http_request, parse
-from providers.dialect import Dialect, DialectRow, Endpoint
 from providers.errors import EmptyReply, MalformedReply, ProviderError, Untranslatable
 from providers.failures import read_failure, refused
 from providers.translate import Shape, put, system_text, translate
 from providers.types import Change, Chunk, Cost, Image, Message, Request, Usage
 from providers.wire import Call, HttpRequest, Poll, with_extra
 
+if TYPE_CHECKING:
+    from providers.dialect import Dialect, Endpoint
+
 path = ""
 TASK = "textInference"
 CONFLICT = "conflicttaskuuid"
 
-row = DialectRow(
-    always={"deliveryMethod": "sync", "includeCost": True, "includeUsage": True},
-    when_streaming={"deliveryMethod": "stream"},
-)
+row: Mapping[str, Any] = {
+    "always": {"deliveryMethod": "sync", "includeCost": True, "includeUsage": True},
+    "when_streaming": {"deliveryMethod": "stream"},
+}
 
 
 def encode(request: Request, endpoint: Endpoint, *, streaming: bool = False, key: str = "") -> Call:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from providers.dialect import PARAMS, Dialect, Path, Scalar, System, Word
 from providers.errors import Untranslatable
 from providers.quick import quick
-from providers.types import Change, Effort, Image, Message, Request
+from providers.types import PARAMS, Change, Effort, Image, Message, Request
+
+if TYPE_CHECKING:
+    from providers.dialect import Dialect, Path, Scalar, System, Word
 
 # Tokens of reasoning that a level stands for where a provider has budgets and no such level. Doubling between the two
 # ends that EmpirioLabs documents (1024–32768), with its medium = 4096 (empiriolabs-qwen3.5-4b.txt).

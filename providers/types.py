@@ -22,11 +22,12 @@ from providers.answer import (
 )
 from providers.fold import Folder, fold, with_completion
 from providers.messages import Function, Image, MediaURL, Message, Part, Role, Text, ToolCall, Video
-from providers.request import EFFORTS, Effort, Fidelity, OnInterruption, PriceLimit, Request, Sampling
+from providers.request import EFFORTS, PARAMS, Effort, Fidelity, OnInterruption, PriceLimit, Request, Sampling
 from providers.tools import ResponseFormat, Tool, ToolChoice
 
 __all__ = [
     "EFFORTS",
+    "PARAMS",
     "Attempt",
     "Change",
     "Choice",

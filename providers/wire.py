@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from providers.dialect import DialectRow, Endpoint
+    from providers.dialect import Endpoint
     from providers.errors import ProviderError
     from providers.types import Change, Chunk, Request
 
@@ -126,8 +126,8 @@ class Reader(Protocol):
 class WireProtocol(Protocol):
     """`encode` and `decode` of one wire format. Pure."""
 
-    row: DialectRow
-    """What the format itself says of parameters: the lowest layer of every dialect that speaks it."""
+    row: Mapping[str, Any]
+    """What the format itself says of parameters, as YAML would: the lowest layer of every dialect that speaks it."""
 
     path: str
     """Appended to `base_url`."""

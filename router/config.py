@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from providers.dialect import Endpoint, Price
 from providers.secret import Secret
 from providers.types import Fidelity, OnInterruption, PriceLimit, Sampling
 from router.problems import Problem
 from router.terms import Terms, usual
+
+if TYPE_CHECKING:
+    from providers.dialect import Endpoint, Price
 
 Select = Literal["priority", "weighted", "cheapest", "fastest", "least_busy"]
 Order = Literal["elsewhere_first", "here_first"]

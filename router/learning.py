@@ -9,26 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from providers.assemble import dig
-from providers.dialect import Dialect, Endpoint, Path, Scalar, Word
 from providers.errors import BadRequest, ProviderError
 from providers.types import EFFORTS, Effort
 from providers.wire import Call
 
-# How providers say that they do not know a parameter at all; the name stands in quotes.
-_UNKNOWN = re.compile(
+if TYPE_CHECKING:
+    from providers.dialect import Dialect, Endpoint, Path, Scalar, Word
+
+    Levels = Mapping[Effort, Mapping[Path, Scalar] | None]
+
+# How providers say that they do not know a parameter at all; the name stands in quotes. Compiled at the first refusal.
+_UNKNOWN = (
     r"(?:un(?:supported|known|recognized|expected)\s+(?:\w+\s+){0,3}(?:parameter|argument|field|property|key\w*|keyword)"
     r"|unrecognized request argument supplied|extra inputs are not permitted|is not supported|does not support"
-    r"|unrecognized key\(s\) in object)",
-    re.IGNORECASE,
+    r"|unrecognized key\(s\) in object)"
 )
-_QUOTED = re.compile(r"['\"`]([A-Za-z_][A-Za-z0-9_.»]{0,60})['\"`]|:\s*([A-Za-z_][A-Za-z0-9_.]{0,60})\s*$")
+_QUOTED = r"['\"`]([A-Za-z_][A-Za-z0-9_.»]{0,60})['\"`]|:\s*([A-Za-z_][A-Za-z0-9_.]{0,60})\s*$"
 _UNKNOWN_CODES = ("unknownparameter", "unsupported_parameter", "unsupportedparameter", "unknown_parameter")
-
-
-Levels = Mapping[Effort, Mapping[Path, Scalar] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,13 @@ def learn(error: ProviderError, call: Call) -> Fact | None:
 
 def _names(error: ProviderError) -> set[str]:
     """The parameters that the refusal plainly does not take."""
-    unknown = (error.code or "").lower() in _UNKNOWN_CODES or bool(_UNKNOWN.search(error.message))
+    unknown = (error.code or "").lower() in _UNKNOWN_CODES or bool(re.search(_UNKNOWN, error.message, re.IGNORECASE))
     if not (unknown or error.allowed):
         return set()
     if error.parameter:
         name = error.parameter.replace("»", ".")
         return {name, name.rsplit(".", 1)[-1]}
-    quoted = {one or other for one, other in _QUOTED.findall(error.message[:1000])}
+    quoted = {one or other for one, other in re.findall(_QUOTED, error.message[:1000])}
     return quoted | {name.rsplit(".", 1)[-1] for name in quoted}
 
 

@@ -161,7 +161,7 @@ class _Compiler:
         above, own = self._facts.providers[provider], self._facts.deployments[name]
         protocol = above.last("protocol")
         wire = PROTOCOLS[protocol]
-        rows: tuple[DialectRow, ...] = (wire.row, *above.rows, *own.rows)
+        rows: tuple[DialectRow, ...] = (DialectRow.model_validate(wire.row), *above.rows, *own.rows)
         said = layer(*rows)
         headers: Mapping[str, str] = said.get("headers", {})
         media = own.last("input")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from providers.dialect import PARAMS, DialectRow
+from providers.dialect import DialectRow
 from providers.errors import nearest
+from providers.types import PARAMS
 from router.documents import Document
 from router.layers import Facts, Layer
 from router.problems import Problem, Steps

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from providers.dialect import MEDIA, PARAMS, REASONING, DeploymentRow, DialectRow, Row, Source
+from providers.dialect import MEDIA, REASONING, DeploymentRow, DialectRow, Row, Source
 from providers.errors import nearest
 from providers.secret import Secret
-from providers.types import Fidelity, OnInterruption, Sampling
+from providers.types import PARAMS, Fidelity, OnInterruption, Sampling
 from router.config import Affinity, AffinityBy, Gateway, Hedge, Need, Order, Policy, Select
 from router.fields import (
     Amount,

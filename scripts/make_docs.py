@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script from anywhere
 
 from providers.client import PROTOCOLS  # noqa: E402  # after the path is set
-from providers.dialect import MEDIA, PARAMS, REASONING, Dialect, Word, compile_dialect  # noqa: E402
+from providers.dialect import MEDIA, REASONING, Dialect, DialectRow, Word, compile_dialect  # noqa: E402
 from providers.errors import ProviderError, RouterError  # noqa: E402
 from providers.failures import _STATUSES, FAILURES, classify  # noqa: E402
 from providers.translate import LEVEL_BUDGETS  # noqa: E402
-from providers.types import EFFORTS, Change, Fidelity, Request, ResponseFormat  # noqa: E402
+from providers.types import EFFORTS, PARAMS, Change, Fidelity, Request, ResponseFormat  # noqa: E402
 from router import Router, catalog, errors, events  # noqa: E402
 from router.config import Deployment  # noqa: E402
 from router.documents import Document, read  # noqa: E402
@@ -88,7 +88,7 @@ def router() -> Router:
 def dialect(provider: str) -> Dialect:
     """What *provider* calls things wherever a deployment says nothing else."""
     row = provider_rows()[provider]
-    return compile_dialect(PROTOCOLS[row.protocol].row, row)
+    return compile_dialect(DialectRow.model_validate(PROTOCOLS[row.protocol].row), row)
 
 
 def deployments() -> Mapping[str, Deployment]:

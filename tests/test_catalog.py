@@ -15,15 +15,18 @@ import pytest
 import yaml
 
 from providers import chat_completions, tasks
-from providers.dialect import PARAMS, DeploymentRow, Dialect, DialectRow, Source, compile_dialect
+from providers.dialect import DeploymentRow, Dialect, DialectRow, Source, compile_dialect
 from providers.failures import classify
 from providers.translate import translate
-from providers.types import EFFORTS, Request
+from providers.types import EFFORTS, PARAMS, Request
 
 FILE = Path(__file__).parents[1] / "catalog.yaml"
 TEXT = FILE.read_text(encoding="utf-8")
 CATALOG: dict[str, Any] = yaml.safe_load(TEXT)
-PROTOCOLS = {"chat_completions": chat_completions.row, "tasks": tasks.row}
+PROTOCOLS = {
+    name: DialectRow.model_validate(protocol.row)
+    for name, protocol in (("chat_completions", chat_completions), ("tasks", tasks))
+}
 OF_PROVIDER = ("protocol", "base_url", "api_key", "limits", "source")  # the keys that are not about the wire
 
 

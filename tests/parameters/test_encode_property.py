@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers.client import encode
-from providers.dialect import PARAMS, Dialect, Endpoint
+from providers.dialect import Dialect, Endpoint
 from providers.errors import Untranslatable
-from providers.types import EFFORTS, Change, Request
+from providers.types import EFFORTS, PARAMS, Change, Request
 from router import Router
 
 ROUTER = Router.open({}, environ={})  # only its endpoints are looked at

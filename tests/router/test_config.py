@@ -90,7 +90,7 @@ def test_an_endpoint_says_where_and_what(files):
     assert (1000, 500, frozenset({"text"}), Price(input=1, output=2)) == (
         chat.context, chat.max_output, chat.input, chat.price
     )  # fmt: skip
-    assert "temperature" in PROTOCOLS["chat_completions"].row.params
+    assert "temperature" in PROTOCOLS["chat_completions"].row["params"]
     assert 2 == chat.dialect.words["temperature"].high
     assert ("topK",) == chat.dialect.words["top_k"].path
     assert None is chat.dialect.words["seed"]
