@@ -3,8 +3,6 @@
 Knows what one message may hold and what no chat model can read. Refuses to know the rest of a request.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

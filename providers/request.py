@@ -4,8 +4,6 @@ Knows every field, its spellings, and when a request contradicts itself: all tha
 Refuses to know providers, dialects and wires. Validated here, once, at the edge (pydantic).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
@@ -203,7 +201,7 @@ class Request(Value):
                 raise _invalid(error, cls=type(self)) from None
 
     @classmethod
-    def of(cls, value: Request | Mapping[str, Any]) -> Request:
+    def of(cls, value: "Request | Mapping[str, Any]") -> "Request":
         """*value* itself, or the request that an OpenAI-shaped mapping means (the method called says how to stream)."""
         if isinstance(value, Request):
             return value
@@ -212,7 +210,7 @@ class Request(Value):
             raise InvalidRequest(message)
         return cls(**{str(key): item for key, item in value.items() if key not in _DELIVERY})
 
-    def but(self, **changes: Any) -> Request:
+    def but(self, **changes: Any) -> "Request":
         """This request with some fields said otherwise; validated again."""
         return Request(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
 

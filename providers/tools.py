@@ -3,8 +3,6 @@
 Plain mappings, because they go to the wire as they are; validated all the same.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict
