@@ -5,6 +5,7 @@ Knows how a key is kept from every rendering. Refuses to know whose key it is.
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import NoReturn, Self
 
 MASK = "***"
@@ -28,8 +29,6 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        from hmac import compare_digest  # few compare keys, and it is not free to import
-
         return compare_digest(self.__text.encode(), other.__text.encode())
 
     def __hash__(self) -> int:
