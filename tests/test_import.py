@@ -44,12 +44,9 @@ def below(kind):
         yield one
         yield from below(one)
 
-ours = [module for name, module in sorted(sys.modules.items()) if name.split(".")[0] in ("router", "providers")]
-kinds = {value for module in ours for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__}
 print(json.dumps({
     "modules": sorted(sys.modules),
     "models": sorted(one.__name__ for one in below(BaseModel) if one.__module__.startswith(("router", "providers"))),
-    "compiled": sorted(one.__name__ for one in kinds if isinstance(vars(one).get("__dataclass_fields__"), dict)),
 }))
 """
 
@@ -86,22 +83,7 @@ def test_only_the_models_of_a_request_are_built():
     assert expected == imported()["models"]
 
 
-def test_no_method_of_a_dataclass_is_compiled():
-    """`providers.quick` makes them; the standard library compiles five or six methods for each."""
-    assert [] == imported()["compiled"]
-
-
 def test_what_is_public_is_there():
     """Every name that is promised, for `dir` and for `import *` too."""
     assert set(router.__all__) <= set(dir(router))
     assert all(getattr(router, name) is not None for name in router.__all__)
-
-
-@pytest.mark.parametrize("protocol", ["chat_completions", "tasks"])
-def test_the_row_of_a_protocol_is_made_once(protocol):
-    """When it is first looked at; and a name that is not there is missed as in any module."""
-    module = getattr(__import__(f"providers.{protocol}"), protocol)
-
-    assert module.row is module.row
-    with pytest.raises(AttributeError, match="has no attribute 'rows'"):
-        _ = module.rows
