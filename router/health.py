@@ -60,7 +60,7 @@ class Ticket:
     """The circuit's new state, if the call moved it."""
 
 
-_ticket = quick(Ticket)
+_bar, _ticket = quick(Bar), quick(Ticket)
 
 
 class Health:
@@ -123,17 +123,18 @@ class Health:
         provider = deployment.provider
         if not provider.usable:
             names = " or ".join(provider.missing) or "its environment variable"
-            return Bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
+            return _bar("config", f"no API key: set {names}, or api_key under providers.{provider.name}")
         account = self._accounts.get(provider.name)
         pool = account.pool if account is not None else None
         if pool is not None and pool.rests and pool.keys and pool.ready_in(now) is None:
-            return Bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
+            return _bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
         known = self._deployments.get(deployment.name)
         circuit = known.circuit if known is not None else None
-        if known is not None and circuit is not None and not circuit.admits(now):
-            why = f"its circuit is {circuit.state.replace('_', '-')}{known.after}"
-            return Bar("circuit", why, circuit.retry_in(now))
-        return None
+        if known is None or circuit is None or circuit.state == "closed":
+            return None
+        wait = circuit.retry_in(now)
+        why = f"its circuit is {'half-open' if circuit.state == 'half_open' else 'open'}{known.after}"
+        return _bar("circuit", why, wait) if wait > 0.0 else None
 
     def ready_in(self, deployment: Deployment, now: float) -> float:
         """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""

@@ -84,7 +84,7 @@ class Known:
     retries: float = RETRIES
     last: ProviderError | None = None
     after: str = ""
-    """The same in words, for a reason."""
+    """The same in words, for a reason that every plan gives while its circuit is open."""
     slots: Slots | None = None
     """Where its place in a route has a limit of its own."""
     minute: Account | None = None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from providers.wire import Call
     from router.config import Config, Deployment, Provider, Route
     from router.decisions import DecisionRecorder
+    from router.decisions.trace import Trace
     from router.policy import Try
 
 
@@ -250,21 +251,17 @@ class Router:
             raise InvalidRequest(message, field="policy")
         return route.under(self.config.policies[request.policy])
 
-    def _here(self) -> asyncio.AbstractEventLoop:
-        """The running loop, to which this router belongs from now on.
+    def _settle_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The router belongs to *loop* from now on.
 
         Raises:
             RuntimeError: it belongs to another one.
         """
-        loop = asyncio.get_running_loop()
-        if self._home is None:
-            self._home = loop
-            self._setting = replace(self._setting, now=loop.time)
-        elif self._home is not loop:
+        if self._home is not None:
             ended = ", which has ended" if self._home.is_closed() else ""
             message = f"this router belongs to another event loop{ended}: open one in each loop, and close it there"
             raise RuntimeError(message)
-        return loop
+        self._home, self._setting = loop, replace(self._setting, now=loop.time)
 
     def _forked(self) -> None:
         """This is a child process: what is open belongs to the parent, and so do its loop and the calls under way."""
@@ -280,22 +277,39 @@ class Router:
 
     def _run(self, request: Request, *, streaming: bool) -> Run:
         key, route, rng = self._new_key(), self._route(request), self._rng
-        loop, setting, trace = self._here(), self._setting, None
+        loop = asyncio.get_running_loop()
+        if loop is not self._home:
+            self._settle_in(loop)
+        setting, trace = self._setting, None
         if self._recorder is not None:
             trace = self._recorder.trace(request, route, self.config, key=key, streaming=streaming,
                                          health=self.health, rng=rng, clock=loop.time, count=setting.count)  # fmt: skip
             setting, rng = replace(setting, now=trace.now), trace.rng
         tokens = self.prompt_tokens(request)
         plan = make_plan(request, route, setting, rng=rng, streaming=streaming, key=key, tokens=tokens)
-        listening = trace is not None or self._hooks or log.isEnabledFor(logging.INFO)
-        watch = Watch(self.emit, trace) if listening else None
-        run = Run(plan, key=key, rng=rng, loop=loop, hedges=self.health.hedges, watch=watch)
-        if (budget := self.health.budget(route)) is not None and (first := plan.candidate(0)) is not None:
-            dollars = first.cost.usd or 0.0
-            if not budget.reserve(run.now, dollars):
-                raise BudgetExceeded(route.name, budget.limit, budget.per, dollars, budget.retry_in(run.now, dollars))
-            run.reserved = dollars
+        run = Run(plan, key=key, rng=rng, loop=loop, hedges=self.health.hedges, watch=self._watch(trace))
+        if route.budget is not None:
+            self._set_aside(run, route)
         return run
+
+    def _watch(self, trace: Trace | None) -> Watch | None:
+        """What the decisions of a run are told to; None where nobody listens."""
+        listening = trace is not None or self._hooks or log.isEnabledFor(logging.INFO)
+        return Watch(self.emit, trace) if listening else None
+
+    def _set_aside(self, run: Run, route: Route) -> None:
+        """Set aside, of the route's budget, what the first attempt of *run* may cost.
+
+        Raises:
+            BudgetExceeded: there is no room for it.
+        """
+        budget, first = self.health.budget(route), run.plan.candidate(0)
+        if budget is None or first is None:
+            return
+        dollars = first.cost.usd or 0.0
+        if not budget.reserve(run.now, dollars):
+            raise BudgetExceeded(route.name, budget.limit, budget.per, dollars, budget.retry_in(run.now, dollars))
+        run.reserved = dollars
 
     def prompt_tokens(self, request: Request) -> int:
         """About how many tokens the prompt of *request* has."""

@@ -33,7 +33,7 @@ PROBES = 1 / 12  # until one in so many requests goes there first, to see whethe
 DEAR, CHANGED, SLOW = 1, 2, 4  # what puts one behind others of its tier, in that order; they add up
 _NOBODY_MOVED: Mapping[str, str] = {}
 
-_candidate = quick(Candidate)
+_candidate, _excluded = quick(Candidate), quick(Excluded)
 
 
 class Walk:
@@ -113,13 +113,13 @@ class Walk:
         if self._terms.narrow and self._terms.refuses(deployment) is not None:
             return False  # it is out, whatever its state
         if (bar := standing.barred(deployment, now)) is not None:
-            excluded = Excluded(name, bar.why, retry_in=bar.retry_in)
+            excluded = _excluded(name, bar.why, retry_in=bar.retry_in)
             self._shut = (*self._shut, (deployment, excluded))
         elif wait := standing.ready_in(deployment, now):
-            excluded = Excluded(name, f"it rests for {wait:.3g} s", (), wait)
+            excluded = _excluded(name, f"it rests for {wait:.3g} s", (), wait)
             self._resting = (*self._resting, (wait, deployment))
         elif (why := standing.aside(deployment, now)) is not None:
-            excluded = Excluded(name, why)
+            excluded = _excluded(name, why)
             self._full = (*self._full, (deployment, why))
         else:
             return False

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from providers.types import Attempt, Completion, Request
     from providers.wire import Call
     from router.config import Config, Deployment
+    from router.decisions.trace import Trace
     from router.events import Event
     from router.run import Run
 
@@ -100,6 +101,9 @@ class SimulatedRouter(Router):
 
     def emit(self, event: Event) -> None:
         self._hear(event)
+
+    def _watch(self, trace: Trace | None) -> None:
+        """Nobody listens to decisions."""
 
     def attempted(self, run: Run, attempt: Attempt) -> None:
         """Nobody wants to know: the end of a request tells of all its attempts."""
