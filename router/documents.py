@@ -137,8 +137,10 @@ def _copy(value: Any, steps: Steps, problems: list[Problem]) -> Any:
 def _syntax_error(error: yaml.YAMLError, text: str, file: str | None) -> ConfigError:
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
-        return ConfigError(f"is not YAML: {getattr(error, 'problem', None) or 'syntax error'}", file=file,
-                           line=mark.line + 1, code=CODE)  # fmt: skip
+        problem = getattr(error, "problem", None) or "syntax error"
+        # A newer libyaml counts depth itself, and reads ahead of the events: it may be first to see it.
+        message = f"is nested deeper than {DEPTH}" if "nesting depth" in problem else f"is not YAML: {problem}"
+        return ConfigError(message, file=file, line=mark.line + 1, code=CODE)
     position = getattr(error, "position", 0) or 0
     line = text.count("\n", 0, position) + 1
     return ConfigError("is not YAML: control characters are not allowed", file=file, line=line, code=CODE)
