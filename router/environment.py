@@ -40,6 +40,10 @@ class _Filling:
 
     def value(self, value: Any, steps: Steps) -> Any:
         if isinstance(value, dict):
+            for key in (one for one in value if isinstance(one, str) and "${" in one):
+                self._problem(
+                    (*steps, key), f"{key} is a key, and variables are read in values", "write it out", "yaml"
+                )
             return {key: self.value(item, (*steps, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self.value(item, (*steps, place)) for place, item in enumerate(value)]

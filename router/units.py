@@ -39,24 +39,32 @@ def amount(value: object) -> float:
     """A finite number, zero or more."""
     found = number(value)
     if found < 0:
-        raise ValueError(f"{value!r} is less than 0")
+        raise ValueError(f"{value!r} is less than 0; write 0 or more")
     return found
 
 
 def whole(value: object) -> int:
     """A whole number, zero or more."""
-    found = number(value)
-    if not isinstance(found, int) or found < 0:
+    found = _integer(value)
+    if found is None or found < 0:
         raise ValueError(f"{value!r} is not a whole number, 0 or more; write e.g. 1")
     return found
 
 
 def count(value: object) -> int:
     """A whole number, one or more."""
-    found = number(value)
-    if not isinstance(found, int) or found < 1:
+    found = _integer(value)
+    if found is None or found < 1:
         raise ValueError(f"{value!r} is not a whole number, 1 or more; write e.g. 4")
     return found
+
+
+def _integer(value: object) -> int | None:
+    try:
+        found = number(value)
+    except ValueError:
+        return None  # what would be right is said by who wants a whole one
+    return found if isinstance(found, int) else None
 
 
 def duration(value: object) -> float:

@@ -34,6 +34,8 @@ _WANTED: Mapping[str, str] = {
     "tuple": "a list",
     "none": "null",
 }
+# How it is written, where that is not plain from the word.
+_EXAMPLES: Mapping[str, str] = {"a list": "write it as [...]", "a mapping": "write it as {key: value}"}
 _KINDS: Mapping[type, str] = {
     bool: "a boolean",
     int: "a number",
@@ -157,7 +159,8 @@ def _wrong_type(document: Document, steps: Steps, details: Iterable[ErrorDetails
         found = _TYPE.match(detail["type"])
         wanted[_WANTED[found[1]] if found else ""] = None
         kind = _KINDS.get(type(detail["input"]), "something else")
-    return document.problem(steps, f"should be {' or '.join(wanted)}, not {kind}")
+    hint = next((_EXAMPLES[one] for one in wanted if one in _EXAMPLES), None)
+    return document.problem(steps, f"should be {' or '.join(wanted)}, not {kind}", hint)
 
 
 def _problem(document: Document, steps: Steps, detail: ErrorDetails, model: type[BaseModel]) -> Problem:

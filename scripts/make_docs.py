@@ -515,8 +515,20 @@ def faults() -> str:
         wanted = inspect.signature(getattr(Fault, name)).parameters.values()
         said = [one.name if one.default is one.empty else f"{one.name}: {_default(one.default)}" for one in wanted]
         opening = (inspect.getdoc(getattr(Fault, name)) or "").partition("\n\n")[0]
-        rows.append([code(name), ", ".join(map(code, said)) or "–", prose(opening)])
-    return table(["Fault", "Arguments", "What happens"], rows)
+        rows.append([code(name), ", ".join(map(code, said)) or "–", _OF[_needs(name)], prose(opening)])
+    return table(["Fault", "Arguments", "Of", "What happens"], rows)
+
+
+_OF = {"stream": "a stream", "whole": "a whole answer", "any": "any"}
+
+
+def _needs(name: str) -> str:
+    """What kind of request the fault called *name* is for; its numbers do not matter."""
+    some = {"events": 1, "at": 1, "size": 1, "times": 2, "seconds": 1, "interval": 1, "code": 307, "url": "/"}
+    make = getattr(Fault, name)
+    wanted = [key for key, one in inspect.signature(make).parameters.items() if one.default is one.empty]
+    fault: Fault = make(**{key: some[key] for key in wanted})
+    return fault.needs
 
 
 def _default(value: object) -> str:

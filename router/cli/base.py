@@ -10,7 +10,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,20 @@ def _in_words(error: BaseException) -> tuple[str, str, int]:
     if isinstance(error, e.RouterError):
         return str(error), "", FOUND
     return f"this is a bug in the router: {type(error).__name__}: {error}", "please report it", BUG
+
+
+@contextmanager
+def explained(files: Iterable[Path | str], where: str) -> Iterator[None]:
+    """A mistake in one of *files* sends its reader to *where* they are explained: `router check` reads routes files alone."""
+    from router.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        file = next((one.file for one in error.problems if one.file), None)
+        if file is None or file not in {str(one) for one in files}:
+            raise
+        raise Failure(str(error), hint=f"its format: {where}") from None
 
 
 # -- configurations ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.base import FILE, FOUND, Failure, json_option
+from router.cli.base import FILE, FOUND, Failure, explained, json_option
 from router.cli.output import NOTHING, clean, console, milliseconds, print_json, styled, table
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def _drilled(
             progress.update(bar, total=total, completed=done, description=f"{result.route}: {result.name}")
 
         try:
-            report = lab.drill(path, wanted, routes=routes, progress=tell, **how)
+            with explained((one for one in wanted or () if isinstance(one, Path)), "docs/failover-testing.md"):
+                report = lab.drill(path, wanted, routes=routes, progress=tell, **how)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     if not report.scenarios:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.base import FILE, Failure, config_option, json_option, open_config
+from router.cli.base import FILE, Failure, config_option, explained, json_option, open_config
 from router.cli.output import NOTHING, console, dollars, print_json, styled, table
 
 if TYPE_CHECKING:
@@ -111,19 +111,21 @@ def simulate(
     path = routes or config
     if path is None and route is None:
         raise click.UsageError("say which routes file, or which model of the catalog: --route MODEL")
-    scene = Scene(
-        rate=rate,
-        seconds=seconds,
-        routers=routers,
-        seed=seed,
-        route=route,
-        request=_request(request_file),
-        faults=_scripts(faults),
-        assumptions=Assumptions() if assume is None else load_assumptions(assume),
-    )
-    if html is not None:
-        _has_charts()
-    made = _simulated([path] if compare is None else [path, compare], scene, silent=as_json)
+    assumed = () if assume is None else (assume,)
+    with explained(faults, "docs/failover-testing.md"), explained(assumed, "docs/simulation.md"):
+        scene = Scene(
+            rate=rate,
+            seconds=seconds,
+            routers=routers,
+            seed=seed,
+            route=route,
+            request=_request(request_file),
+            faults=_scripts(faults),
+            assumptions=Assumptions() if assume is None else load_assumptions(assume),
+        )
+        if html is not None:
+            _has_charts()
+        made = _simulated([path] if compare is None else [path, compare], scene, silent=as_json)
     names = [_name(one) for one in ([path] if compare is None else [path, compare])]
     if html is not None:
         _write(html, names, made)
@@ -303,8 +305,9 @@ def _numbers(names: Sequence[str], made: Sequence[Simulated]) -> Table:
     for number in NUMBERS:
         cells = [shown(number, one.facts) for one in made]
         numbers.add_row(number.name, *cells, *([change(number, made[0].facts, made[1].facts)] if more else []))
-    errors = [", ".join(f"{count} {name}" for name, count in one.facts["errors"].items()) or NOTHING for one in made]
-    numbers.add_row("errors", *errors, *("" for _ in more))
+    for name in dict.fromkeys(name for one in made for name in one.facts["errors"]) or ("errors",):
+        counts = [one.facts["errors"].get(name) for one in made]  # a row for each: a list would squeeze the others
+        numbers.add_row(name, *(NOTHING if one is None else f"{one:,}" for one in counts), *("" for _ in more))
     return numbers
 
 

@@ -14,17 +14,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from router.lab.samples import sample
+
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _PIECE = re.compile(r"\S+\s*|\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool; *arguments* is a JSON string, right or wrong."""
+    """One call of a tool; *arguments* is a JSON string, right or wrong, or a mapping, which becomes one."""
 
     id: str
     name: str
     arguments: str
+
+    def __init__(self, id: str, name: str, arguments: str | Mapping[str, Any]) -> None:  # noqa: A002  # OpenAI's name
+        said = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        for field, value in (("id", id), ("name", name), ("arguments", said)):
+            object.__setattr__(self, field, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +105,6 @@ def truncate(text: str, tokens: int) -> str:
 def split(text: str) -> tuple[str, ...]:
     """Split into words, each with the whitespace behind it: nothing is lost."""
     return tuple(_PIECE.findall(text))
-
-
-def sample(schema: Mapping[str, Any]) -> Any:
-    """Return the smallest value that we can think of which fits a JSON *schema*."""
-    if "const" in schema:
-        return schema["const"]
-    for choices in (schema.get("enum"), schema.get("examples")):
-        if isinstance(choices, list) and choices:
-            return choices[0]
-    for alternatives in (schema.get("anyOf"), schema.get("oneOf")):
-        if isinstance(alternatives, list) and alternatives:
-            return sample(alternatives[0])
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    return _sample_of(kind[0] if isinstance(kind, list) else kind, schema)
-
-
-def _sample_of(kind: str, schema: Mapping[str, Any]) -> Any:
-    if kind == "object":
-        properties = schema.get("properties") or {}
-        return {name: sample(properties[name]) for name in schema.get("required", properties) if name in properties}
-    if kind == "array":
-        return [sample(schema.get("items") or {})] * int(schema.get("minItems", 0))
-    if kind == "string":
-        return "text".ljust(int(schema.get("minLength", 0)), "x")
-    if kind in ("integer", "number"):
-        return schema.get("minimum", 0)
-    return False if kind == "boolean" else None
 
 
 def default_answer(asked: Asked) -> Answer:

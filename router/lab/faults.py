@@ -6,8 +6,10 @@ Knows the names and the numbers of the faults. Knows no provider's words (an emu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 Body = bytes | str | Mapping[str, Any] | list[Any] | None
@@ -25,6 +27,10 @@ _STREAM_ONLY = frozenset(
 )
 # Only mean something for a whole answer.
 _WHOLE_ONLY = frozenset({"truncate_body", "body_reset", "stall_body", "trickle_headers"})
+_REDIRECTS = (301, 302, 303, 307, 308)
+_NEWLINES = ("\n", "\r", "\r\n")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,20 @@ class Fault:
     flag: bool = False
     newline: str = "\n"
     times: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no emulator could carry out.
+
+        Raises:
+            ValueError: with what would have been right.
+        """
+        for problem in _problems(self):
+            raise ValueError(f"{self.kind}: {problem}")
+
+    @property
+    def needs(self) -> str:
+        """What kind of request it is for: `stream`, `whole` or `any`."""
+        return "stream" if self.kind in _STREAM_ONLY else "whole" if self.kind in _WHOLE_ONLY else "any"
 
     def __repr__(self) -> str:
         """The constructor's name and what differs from the defaults."""
@@ -81,7 +101,7 @@ class Fault:
 
     @classmethod
     def out_of_credit(cls) -> Fault:
-        """402, or AIML's 403."""
+        """402; AIML's 403, OpenAI's 429 "insufficient_quota"."""
         return cls._words("out_of_credit")
 
     @classmethod
@@ -163,7 +183,7 @@ class Fault:
 
     @classmethod
     def garbage(cls, raw: bytes = b"SSH-2.0-OpenSSH_9.6\r\n") -> Fault:
-        """Any raw bytes in place of an HTTP response, then close: every rubbish of section 2.C fits in here."""
+        """Any raw bytes in place of an HTTP response, then close: a broken status line, two lengths, a second answer."""
         return cls("garbage", body=raw)
 
     @classmethod
@@ -253,17 +273,17 @@ class Fault:
 
     @classmethod
     def malformed_event(cls, at: int) -> Fault:
-        """Event number *at* is broken JSON; the rest is right."""
+        """Event number *at*, from 0, is broken JSON; the rest is right."""
         return cls("malformed_event", count=at)
 
     @classmethod
     def error_event(cls, at: int, body: Body = None, *, done: bool = False) -> Fault:
-        """In place of event number *at* an error frame, which ends the stream, with or without [DONE]."""
+        """In place of event number *at*, from 0, an error frame, which ends the stream, with or without [DONE]."""
         return cls("error_event", count=at, body=body, flag=done)
 
     @classmethod
     def duplicate_event(cls, at: int) -> Fault:
-        """Event number *at* comes twice."""
+        """Event number *at*, from 0, comes twice."""
         return cls("duplicate_event", count=at)
 
     @classmethod
@@ -315,3 +335,30 @@ class Fault:
     def usage_missing(cls) -> Fault:
         """No usage, where there should be one."""
         return cls("usage_missing")
+
+
+def _problems(fault: Fault) -> Iterator[str]:
+    """What keeps *fault* from being carried out."""
+    yield from _wrong_numbers(fault)
+    if fault.kind == "status" and not (isinstance(fault.http_status, int) and 99 <= fault.http_status <= 999):
+        yield f"{fault.http_status!r} is no status; write 99 to 999"  # three digits, and the one below them
+    if fault.kind == "redirect" and fault.http_status not in _REDIRECTS:
+        yield f"{fault.http_status!r} is no redirect; write {', '.join(map(str, _REDIRECTS))}"
+    for name, value in fault.headers:
+        if _HEADER.fullmatch(name) is None or _CONTROL.search(str(value)):
+            yield f"the header {name!r} has characters that no header can have"
+    if fault.newline not in _NEWLINES:
+        yield f"{fault.newline!r} ends no line; write one of {', '.join(map(repr, _NEWLINES))}"
+
+
+def _wrong_numbers(fault: Fault) -> Iterator[str]:
+    for name in ("count", "seconds", "times"):
+        value, whole = getattr(fault, name), name == "count"
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            yield f"{value!r} is no {'whole number' if whole else 'number'}"
+        elif not 0 <= value < inf:
+            yield f"{value!r} is less than 0, or endless"
+    if fault.kind == "slow" and not fault.times:
+        yield "0 times as long is no time at all; write e.g. 10"
+    if fault.kind in ("trickle", "trickle_headers") and not fault.count:
+        yield "pieces of 0 bytes never come to an end; write e.g. 1"

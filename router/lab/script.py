@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from providers.dialect import Row
-from providers.errors import nearest
+from providers.errors import InvalidRequest, nearest
 from providers.types import Request
 from router import units
 from router.documents import Document, plain, read
@@ -157,6 +157,15 @@ def _request(value: object) -> object:
     return value
 
 
+def _asked(value: dict[str, Any]) -> dict[str, Any]:
+    """*value*, if a request with these fields can be made."""
+    try:
+        Request.of({"model": "any", "messages": [{"role": "user", "content": "?"}], **value})
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 def error_names() -> tuple[str, ...]:
     """The classes that a caller of the router may meet."""
     from router import errors
@@ -200,7 +209,7 @@ class CallersRow(Row):
     count: Count | None = None
     every: Annotated[float, BeforeValidator(units.duration)] = Callers().every
     stream: bool = True
-    request: Annotated[dict[str, Any], BeforeValidator(_request)] = Field(default_factory=dict)
+    request: Annotated[dict[str, Any], BeforeValidator(_request), AfterValidator(_asked)] = Field(default_factory=dict)
 
 
 class ScriptRow(Row):
@@ -260,6 +269,8 @@ def _oddities(document: Document, rows: ScriptsFile) -> Iterator[Problem]:
         if not rows.faults:
             yield document.problem((), "has no faults", "write faults: [{who: first, what: overloaded}]")
         return
+    if not rows.scenarios:
+        yield document.problem(("scenarios",), "names no scenario", "write e.g. [{name: down, faults: [...]}]")
     for name in sorted(rows.model_fields_set - {"scenarios"}):
         yield document.problem((name,), "stands beside scenarios", "move it into one of them")
     seen: set[str] = set()

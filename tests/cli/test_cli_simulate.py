@@ -179,3 +179,29 @@ def test_without_the_charts_it_says_what_to_install(routes, tmp_path, monkeypatc
 
     assert 2 == done.code
     assert "pip install 'provider-router[report]'" in done.err
+
+
+def test_errors_of_many_kinds_leave_the_table_readable(tmp_path):
+    """Each in a row of its own: the names of the numbers stay whole in 80 columns."""
+    text = ROUTES + "    policy: {deadline: 8s, timeouts: {headers: 5s}}\n"
+    routes = write(
+        tmp_path, text.replace("{deployments: [alpha/small, beta/other]}", "\n    deployments: [alpha/small]")
+    )
+    other = write(
+        tmp_path, text.replace("{deployments: [alpha/small, beta/other]}", "\n    deployments: [beta/other]"), "o.yaml"
+    )
+    troubles = (
+        "--fault",
+        "all:silence:10s-20s",
+        "--fault",
+        "all:down:30s-40s",
+        "--fault",
+        "all:context_length:5%",
+    )
+    done = run("simulate", routes, "--rate", "20/s", "--for", "60s", "--compare", other, *troubles)
+    found = run("simulate", routes, "--rate", "20/s", "--for", "60s", "--compare", other, *troubles, "--json").json
+
+    kinds = {kind for one in found["simulations"] for kind in one["errors"]}
+    assert len(kinds) > 1
+    assert all(any(line.startswith(name) for line in done.out.splitlines()) for name in (*kinds, "spent on failed"))
+    assert all(len(line) <= 80 for line in done.out.splitlines())

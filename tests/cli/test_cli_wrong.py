@@ -90,6 +90,22 @@ def test_an_error_says_what_to_do_next(tmp_path):
     assert f"see: router check {tmp_path / 'r.yaml'}" in run("models", "-c", write(tmp_path, "x: 1", "r.yaml")).err
 
 
+def test_a_mistake_in_what_is_no_routes_file_does_not_send_its_reader_to_check(tmp_path):
+    """`router check` would only say that it knows none of the keys."""
+    routes = write(tmp_path, "routes:\n  chat: {deployments: [mixlayer/qwen3.5-27b]}\n")
+    script = write(tmp_path, "faults:\n  - {who: frist, what: down}\n", "faults.yaml")
+    assumed = write(tmp_path, "conduct: {all: {first_tokn: 1s}}\n", "assumed.yaml")
+    asked = (
+        ("docs/failover-testing.md", "drill", routes, "--faults", script),
+        ("docs/failover-testing.md", "simulate", routes, "--fault", script),
+        ("docs/simulation.md", "simulate", routes, "--assume", assumed),
+    )
+
+    for where, *arguments in asked:
+        ran = run(*arguments)
+        assert (2, True, False) == (ran.code, where in ran.err, "router check" in ran.err), ran.err
+
+
 def test_a_bug_is_called_one(monkeypatch):
     """What nobody has thought of is neither the user's fault nor a traceback."""
     monkeypatch.setattr("router.rows.schema", lambda: 1 / 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from router.lab import Answer, ToolCall
-from router.lab.answers import Asked, count_tokens, default_answer, generate, sample, split, truncate
+from router.lab.answers import Asked, count_tokens, default_answer, generate, split, truncate
+from router.lab.samples import sample
 
 
 @pytest.mark.parametrize(
@@ -58,12 +59,57 @@ def test_the_earliest_stop_sequence_wins():
         ({"anyOf": [{"const": 5}, {"type": "null"}]}, 5),
         ({"properties": {"a": {"type": "null"}, "b": {"enum": ["x"]}}, "required": ["b"]}, {"b": "x"}),
         ({"type": "object", "properties": {"a": {"type": "number"}}}, {"a": 0}),
+        ({"type": "string", "maxLength": 2}, "te"),
+        ({"type": "number", "exclusiveMinimum": 3}, 4),
+        ({"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}, 0.5),
+        ({"type": "integer", "maximum": -3}, -3),
+        ({"type": "integer", "exclusiveMaximum": 0}, -1),
+        ({"type": "integer", "minimum": 7, "multipleOf": 5}, 10),
+        ({"allOf": [{"properties": {"a": {"const": 1}}, "required": ["a"]}], "title": "T"}, {"a": 1}),
     ],
     ids=str,
 )
 def test_a_sample_fits_its_schema(schema, value):
     """The smallest one that we can think of."""
     assert value == sample(schema)
+
+
+def test_a_sample_follows_references():
+    """As pydantic writes nested models: `$defs`, and `$ref` to them."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}, "minItems": 1},
+            "first": {"allOf": [{"$ref": "#/$defs/line"}], "description": "the first one"},
+            "kind": {"$ref": "#/$defs/ki~1nd"},
+        },
+        "required": ["lines", "first", "kind"],
+        "$defs": {
+            "line": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+            "ki/nd": {"enum": ["a", "b"]},
+        },
+    }
+
+    assert {"lines": [{"text": "text"}], "first": {"text": "text"}, "kind": "a"} == sample(schema)
+
+
+def test_a_sample_of_a_model_that_holds_itself_ends():
+    """Where the schema lets it: at the alternative that needs no further one."""
+    node = {
+        "type": "object",
+        "properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+        "required": ["next"],
+    }
+    schema = {"$ref": "#/$defs/node", "$defs": {"node": node}}
+
+    assert {"next": None} == sample(schema)
+    assert sample({"$ref": "#/$defs/gone"}) == sample({})
+
+
+def test_the_arguments_of_a_call_may_be_given_as_a_mapping():
+    """It is the JSON of it; text stays as it is, right or wrong."""
+    assert '{"city": "Rome"}' == ToolCall("1", "weather", {"city": "Rome"}).arguments
+    assert '{"city": ' == ToolCall("1", "weather", '{"city": ').arguments
 
 
 def test_the_default_answer_calls_a_forced_tool():

@@ -300,4 +300,7 @@ async def test_the_list_of_models_is_a_bare_array_behind_the_key():
         closed = await get(emulator.base_url + "/models")
 
     assert ["alibaba:qwen@3.5-27b", "alibaba:qwen@3.5-397b"] == [row["id"] for row in models.json]
+    assert {"prompt": 0.165, "completion": 1.326, "input_cache_read": 0.024} == {
+        name: round(float(price) * 1e6, 6) for name, price in models.json[0]["pricing"].items()
+    }
     assert 401 == closed.status

@@ -10,6 +10,7 @@ import pytest
 
 from router.errors import ConfigError
 from router.lab import Answer, Fault, emulate
+from router.lab.emulators import Mixlayer
 from router.lab.script import Script, Trouble, When, load_scripts
 from tests.lab.talk import ask
 
@@ -149,11 +150,49 @@ def test_every_problem_is_told_with_its_line_and_the_nearest_right_word(tmp_path
         ("faults: [{who: all, what: reset, when: {requests: 0.5}}]\n", "are no requests"),
         ("faults: [{who: all, what: {reset: {hard: true}}}]\n", "it takes none"),
         ("- a\n", "should be a mapping"),
+        ("scenarios: []\n", "names no scenario"),
+        ("faults: [{who: all, what: {status: {code: 0}}}]\n", "status: 0 is no status (write 99 to 999)"),
+        ("faults: [{who: all, what: {redirect: {url: x, code: 200}}}]\n", "redirect: 200 is no redirect"),
+        ('faults: [{who: all, what: {redirect: {url: "x\\r\\ny: z"}}}]\n', "redirect: the header 'Location'"),
+        ("faults: [{who: all, what: {status: {code: 503, headers: {a b: c}}}}]\n", "status: the header 'a b'"),
+        ("faults: [{who: all, what: {slow: {times: 0}}}]\n", "slow: 0 times as long is no time at all"),
+        ("faults: [{who: all, what: {trickle: {size: 0, interval: 1s}}}]\n", "trickle: pieces of 0 bytes"),
+        ("faults: [{who: all, what: {framing: {newline: xx}}}]\n", "framing: 'xx' ends no line"),
+        ("faults: [{who: all, what: reset}]\ncallers: {request: {temperature: hot}}\n", "callers.request.temperature"),
+        (
+            "faults: [{who: all, what: reset}]\ncallers: {request: {reasoning_effort: much}}\n",
+            "'none', 'minimal', 'low'",
+        ),
     ],
 )
 def test_a_file_that_means_nothing_is_refused(text, word, tmp_path):
     """With what to write instead."""
     assert any(word in one for one in problems(text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fault.status(1000),
+        lambda: Fault.status("503"),  # type: ignore[arg-type]  # that is the test
+        lambda: Fault.status(503, {"Retry-After": "1\r\nX: y"}),
+        lambda: Fault.slow_headers(-1),
+        lambda: Fault.cut_after(-1),
+        lambda: Fault.malformed_event("3"),  # type: ignore[arg-type]  # that is the test
+        lambda: Fault.slow(0),
+        lambda: Fault.trickle_headers(0),
+    ],
+)
+def test_a_fault_that_cannot_be_carried_out_is_refused_where_it_is_made(make):
+    """And not by a stack trace of the emulator, which would pass for a trouble of the provider."""
+    with pytest.raises(ValueError, match=r"write|less than 0|whole number|header"):
+        make()
+
+
+def test_what_is_no_fault_is_told_so():
+    """The names of scripts are no faults of `fail`."""
+    with pytest.raises(TypeError, match=r"'overloaded' is no Fault; write Fault\.overloaded"):
+        Mixlayer().fail("overloaded")  # type: ignore[arg-type]  # that is the test
 
 
 def test_names_that_are_nobody_are_told():

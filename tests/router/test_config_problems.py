@@ -35,6 +35,13 @@ ONE = [
      "unknown key", "'idle'"),
     ("policies: {p: {circuit: {falures: 1}}}", "policies.p.circuit.falures", "unknown key", "'failures'"),
     ("gateway: {max_bodi: 1}", "gateway.max_bodi", "unknown key", "'max_body'"),
+    # a name that is a variable, a list that is none, a number that is none
+    ("routes: {'${X}': {deployments: [acme/small]}}", "routes.${X}", "variables are read in values", "write it out"),
+    ("routes: {a: {deployments: acme/small}}", "routes.a.deployments", "should be a list, not text", "[...]"),
+    ("routes: {a: acme/small}", "routes.a", "should be a mapping, not text", "{key: value}"),
+    ("policies: {p: {attempts: many}}", "policies.p.attempts", "'many' is not a whole number", "write e.g. 4"),
+    ("routes: {a: {deployments: [{deployment: acme/small, weight: -1}]}}", "routes.a.deployments[0].weight",
+     "-1 is less than 0", "0 or more"),
     # words that are not known
     ("providers: {acme: {protocol: chat_completion}}", "providers.acme.protocol", "is not a protocol",
      "'chat_completions'"),
@@ -76,7 +83,7 @@ ONE = [
     ("policies: {p: {deadline: 0}}", "policies.p.deadline", "more than 0", ""),
     ("policies: {p: {timeouts: {connect: null}}}", "policies.p.timeouts.connect", "is not a duration", ""),
     ("policies: {p: {attempts: 0}}", "policies.p.attempts", "is not a whole number, 1 or more", ""),
-    ("policies: {p: {attempts: true}}", "policies.p.attempts", "is not a number", ""),
+    ("policies: {p: {attempts: true}}", "policies.p.attempts", "is not a whole number", ""),
     ("policies: {p: {backoff: {initial: 9s}}}", "policies.p.backoff", "max (8s) is less than initial (9s)", ""),
     ("policies: {p: {circuit: {cooldown: 1m, max_cooldown: 1s}}}", "policies.p.circuit.max_cooldown", "is less than", ""),
     ("routes: {a: {deployments: [{deployment: acme/small, weight: -1}]}}", "routes.a.deployments[0].weight",

@@ -98,6 +98,8 @@ class Emulator(ABC):
         when: Callable[[Received], bool] | None = None,
     ) -> None:
         """Apply *fault* to the next requests that it fits; *times* None is for ever, ``heal`` ends it."""
+        if not callable(fault) and not isinstance(fault, Fault):
+            raise TypeError(f"{fault!r} is no Fault; write Fault.{fault if fault in Fault.names() else 'overloaded'}")
         self._faults.add(fault if isinstance(fault, Fault) else fault(), times, when)
 
     def direct(self, director: Director | None) -> None:

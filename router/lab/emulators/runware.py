@@ -288,11 +288,17 @@ class Runware(Emulator):
                 "context_length": model.context,
                 "max_output_tokens": model.max_output,
                 "input_modalities": ["text", "image"],
-                "pricing": {"prompt": f"{model.input / 1e6:.12f}", "completion": f"{model.output / 1e6:.12f}"},
+                "pricing": _pricing(model),
             }
             for name, model in self.models.items()
         ]
         return Whole(dumps(rows), headers=JSON_TYPE)
+
+
+def _pricing(model: Model) -> dict[str, str]:
+    """Dollars for one token, as text (FOUND[R15, R22])."""
+    prices = {"prompt": model.input, "completion": model.output, "input_cache_read": model.cached}
+    return {name: f"{price / 1e6:.12f}" for name, price in prices.items() if price is not None}
 
 
 def _tasks(received: Received) -> list[Json]:
