@@ -63,8 +63,7 @@ def _flaws(played: Played) -> Iterator[Flaw]:
         yield Flaw(kind, Cause(message))
     for message in (*bill(played), *exact(played)):
         yield Flaw("conduct", Cause(message))
-    for heard in played.heard:
-        yield from (Flaw("conduct", Cause(message)) for message in _reading(heard, played))
+    yield from (Flaw("conduct", Cause(message)) for message in _reading(played))
 
 
 # -- the truth --------------------------------------------------------------------------------------------------------
@@ -159,20 +158,27 @@ def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
 # -- the pace ---------------------------------------------------------------------------------------------------------
 
 
-def _reading(heard: Heard, played: Played) -> Iterator[str]:
-    """A stream reaches the caller while it is being said, unless the policy holds it."""
+def _reading(played: Played) -> Iterator[str]:
+    """Streams reach their callers while they are being said; where the machine's clock rules, most of many do."""
+    held = sum(_held_back(heard, played) for heard in played.heard)
+    stumbles = len(played.heard) // 2 if played.ground.clock == "real" else 0  # a busy machine may halt one of them
+    if held > stumbles:
+        yield "the first token reached the caller when the last one had left the provider"
+
+
+def _held_back(heard: Heard, played: Played) -> bool:
+    """Whether a stream came when it had been said, although no policy holds it."""
     unusual = any(one.fault is not None and one.fault.kind in _AT_ONCE for one in played.asked)
     unusual = unusual or not all(one.generates for one in played.asked)  # who polls gets the answer in one piece
     if not played.script.callers.stream or heard.first is None or heard.last is None:
-        return
+        return False
     if unusual or played.ground.route.policy.hold is not None:
-        return
+        return False
     facts = heard.answer or getattr(heard.error, "partial", None)
     seams = facts.seams if facts is not None else ()
     words = len(heard.text[: seams[0].content if seams else None].split())
     leaving = max(words - 1, 0) * played.ground.voice.token_delay
-    if heard.last - heard.first < READING * leaving:
-        yield "the first token reached the caller when the last one had left the provider"
+    return heard.last - heard.first < READING * leaving
 
 
 # What is whole before any of it can be passed on.
