@@ -6,7 +6,7 @@ what a caller should have got (`judge`) and what a policy allows (`conduct`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def _seams(heard: Heard, played: Played) -> Iterator[str]:
     demanded = played.script.demands.seams
     if demanded is None or heard.answer is None:
         return
-    words = [len(played.ground.said[facts.deployment].content[: seam.content].split()) for seam in facts.seams]
-    found = [(seam.how, many) for seam, many in zip(facts.seams, words, strict=True)]
+    found = [(seam.how, len((facts.content or "")[: seam.content].split())) for seam in facts.seams]
     fits = len(found) == len(demanded) and all(
         how == one.how and one.words in (None, many) for (how, many), one in zip(found, demanded, strict=False)
     )
@@ -67,8 +66,8 @@ def _seams(heard: Heard, played: Played) -> Iterator[str]:
         yield f"the answer was mended: {_list(found)}; demanded: {_list(demanded)}"
 
 
-def _list(seams: object) -> str:
-    said = [f"{how} after {words if words is not None else 'some'} words" for how, words in seams]  # type: ignore[attr-defined]
+def _list(seams: Iterable[tuple[str, int | None]]) -> str:
+    said = [f"{how} after {words if words is not None else 'some'} words" for how, words in seams]
     return ", ".join(said) or "not at all"
 
 
