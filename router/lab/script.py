@@ -7,8 +7,8 @@ function that reads a file.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self, get_type_hints
 
@@ -20,6 +20,7 @@ from providers.types import Request
 from router import units
 from router.documents import Document, plain, read
 from router.fields import Count, Name
+from router.lab.demands import ANYTHING, DemandsRow, span
 from router.lab.faults import Fault
 from router.lab.troubles import ALWAYS, ROLES, Callers, Cast, Script, Trouble, When, provider_of
 from router.problems import Problem, Steps, together
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 ALIASES: Mapping[str, str] = {"down": "overloaded"}  # words for people, spelled out
-_RANGE = r"([0-9]+)(-([0-9]+)?)?"
 _SECONDS = ("seconds", "interval")  # arguments of faults that may have a unit
 
 
@@ -110,17 +110,6 @@ What = Annotated[Any, BeforeValidator(_fault)]
 # -- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _requests(value: object) -> tuple[int, int | None]:
-    found = re.fullmatch(_RANGE, str(value), re.ASCII) if not isinstance(value, bool) else None
-    if found is None or isinstance(value, float):
-        raise ValueError(f"{value!r} are no requests; write e.g. 1, 1-3 or 4-")
-    first = int(found[1])
-    last = first if found[2] is None else int(found[3]) if found[3] else None
-    if first < 1 or (last is not None and last < first):
-        raise ValueError(f"{value!r} are no requests: they count from 1, and upwards; write e.g. 1-3")
-    return first, last
-
-
 def _share(value: object) -> float:
     text = value.strip() if isinstance(value, str) else ""
     share = units.number(text[:-1].strip()) / 100 if text.endswith("%") else units.number(value)
@@ -182,7 +171,7 @@ Expectations = Annotated[tuple[str, ...], BeforeValidator(_expectations), Field(
 class WhenRow(Row):
     """When a fault holds: all that is said must."""
 
-    requests: Annotated[tuple[int, int | None], BeforeValidator(_requests)] | None = None
+    requests: Annotated[tuple[int, int | None], BeforeValidator(partial(span, lowest=1))] | None = None
     begin: Moment | None = Field(default=None, alias="from")
     until: Moment | None = None
     share: Annotated[float, BeforeValidator(_share)] | None = None
@@ -220,6 +209,7 @@ class ScriptRow(Row):
     seed: Annotated[int, BeforeValidator(units.whole)] = 0
     faults: tuple[TroubleRow, ...] = ()
     expect: Expectations = ("answer",)
+    demands: DemandsRow | None = None
     callers: CallersRow = Field(default_factory=CallersRow)
 
 
@@ -290,6 +280,7 @@ def _script(row: ScriptRow, document: Document, steps: Steps, name: str) -> Scri
         seed=row.seed,
         troubles=tuple(_trouble(one, document.line((*steps, "faults", place))) for place, one in enumerate(row.faults)),
         expect=row.expect,
+        demands=row.demands.demands(document.line((*steps, "demands"))) if row.demands is not None else ANYTHING,
         callers=Callers(**row.callers.model_dump()),
         file=document.file,
     )

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from providers.errors import nearest
+from router.lab.demands import ANYTHING, Demands
 from router.lab.faults import Fault
 from router.problems import Problem
 
@@ -77,7 +78,7 @@ class Script:
     """Troubles in the order in which they are asked: the first that holds is the one.
 
     *says*: for a person. *seed*: of `share`. *expect*: `answer`, or the classes of errors that are right, or nothing is
-    expected but honesty (`error`). *file*: where it stands.
+    expected but honesty (`error`). *demands*: what else has to come of it. *file*: where it stands.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Script:
     expect: tuple[str, ...] = ("answer",)
     callers: Callers = Callers()
     file: str | None = None
+    demands: Demands = ANYTHING
 
     def cast(self, order: Sequence[str], accounts: Mapping[str, str] | None = None) -> Cast:
         """The script over the deployments of a route, in the *order* in which they are asked.
@@ -98,10 +100,11 @@ class Script:
     def strangers(self, known: Sequence[str]) -> tuple[Problem, ...]:
         """What names nobody: neither a role nor one of the deployments *known*, nor a provider of them."""
         names = {*ROLES, *known, *(provider_of(name) for name in known)}
+        meant = [(who, trouble.line) for trouble in self.troubles for who in trouble.who]
+        meant += [(who, self.demands.line) for who in self.demands.names]
         return tuple(
-            Problem(f"{who!r} is nobody here", file=self.file, line=trouble.line, hint=nearest(who, names))
-            for trouble in self.troubles
-            for who in trouble.who
+            Problem(f"{who!r} is nobody here", file=self.file, line=line, hint=nearest(who, names))
+            for who, line in meant
             if who not in names
         )
 
@@ -170,6 +173,10 @@ class Cast:
                 yield _Part(trouble, deployment)
             elif provider in trouble.who:
                 yield _Part(trouble, provider)
+
+    def meant(self, who: str) -> tuple[str, ...]:
+        """The deployments of the order that *who*, a role, a provider or a deployment, means."""
+        return tuple(name for name in self.order if who in {name, provider_of(name), *self.roles(name)})
 
     def roles(self, deployment: str) -> set[str]:
         """The roles of *deployment*."""

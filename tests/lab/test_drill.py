@@ -15,7 +15,8 @@ import pytest
 
 from router.errors import ConfigError
 from router.lab import Fault, Script, adrill, drill, named_scenarios
-from router.lab.drills import engine, play
+from router.lab.demands import Demands, Mended
+from router.lab.drills import play, rehearsal
 from router.lab.script import Callers, Trouble, When, load_scripts
 from tests.lab.drilling import AIML, EMPIRIO, EVERYWHERE, MIXLAYER, PAIR, RUNWARE, drilled, one, routes, said, words
 
@@ -274,6 +275,25 @@ def test_a_script_may_expect_an_error():
     assert ("partial", True) == ((found := one(routes(), wrong)).verdict, "an answer came" in said(found))
 
 
+def test_a_script_may_demand_more_than_an_answer():
+    """Who gives it, where it is mended, when it begins, how often each is asked: to the letter, for any file."""
+    cut = Trouble(("first",), Fault.cut_after(41), When(first=1, last=1))
+    exact = Demands("second", (Mended("spliced"),), 0.3, 0.5, {"first": (1, 1), "rest": (1, 1)})
+    wrong = Demands("first", (Mended("continued"),), 0.4, None, {"all": (1, 1), "runware": (5, 5)})
+
+    assert "pass" == one(routes(), Script("x", troubles=(cut,), demands=exact)).verdict
+    result = one(routes(), Script("x", troubles=(cut,), demands=wrong))
+    assert "partial" == result.verdict
+    for told in (
+        f"the answer came from {EMPIRIO}, and first was to give it",
+        "demanded: continued after some words",
+        "the first token came after 0.350 s, and had to wait 0.4 s",
+        "all got 2 requests, and 1 were demanded",
+    ):
+        assert told in said(result)
+    assert "runware" not in said(result)  # it is not of this route
+
+
 def test_what_cannot_be_is_skipped_and_says_so():
     """Nobody of the route is meant; or nobody met the fault."""
     absent = one(routes(), Script("x", troubles=(Trouble(("aiml",), Fault.reset()),)))
@@ -345,7 +365,7 @@ def test_no_key_and_no_environment_is_needed_or_read(monkeypatch):
         seen.extend(repr(dict(one.received.headers.items())) + str(one.received.raw) for one in played.asked)
         return played
 
-    monkeypatch.setattr(engine, "play", watched)
+    monkeypatch.setattr(rehearsal, "play", watched)
     report = drill(file, ["one-500", "key-revoked"])
 
     assert report.ok, str(report)
@@ -444,7 +464,7 @@ def test_what_is_rehearsed_is_not_in_the_log(caplog, monkeypatch):
         meanwhile.join()
         return await ask(ground, script)
 
-    monkeypatch.setattr(engine, "play", watched)
+    monkeypatch.setattr(rehearsal, "play", watched)
     drill(routes(), ["one-500", "cut"])
 
     assert ["for real", "for real"] == [record.message for record in caplog.records]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -134,6 +135,73 @@ def test_an_answer_under_another_name_fails(stream):
     assert f"{MIXLAYER} has invoiced nothing" in told
 
 
+def test_an_answer_under_another_name_is_seen_where_both_have_been_asked(stream):
+    """Both have invoiced the same; whoever was asked last has given the answer."""
+
+    async def wrong(right, router, request):
+        async for chunk in right(router, request):
+            if chunk.completion is not None:
+                chunk.completion = replace(chunk.completion, deployment=MIXLAYER)
+            yield chunk
+
+    stream(wrong)
+    word, told = verdict(one(routes(), "cut"))
+
+    assert "partial" == word
+    assert f"the answer names {MIXLAYER}, and {EMPIRIO} gave it" in told
+
+
+@pytest.mark.parametrize(
+    ("lie", "found"),
+    [
+        (lambda answer: replace(answer, model="other"), "says that 'other' gave it"),
+        (
+            lambda answer: replace(answer, seams=tuple(replace(seam, content=7) for seam in answer.seams)),
+            "the answer was spliced at character 7, and the caller never stood there",
+        ),
+        (lambda answer: replace(answer, cost=Cost()), "an answer does not say what it cost, and its attempts cost"),
+        (
+            lambda answer: replace(
+                answer, cost=Cost(), attempts=tuple(replace(one, cost=Cost()) for one in answer.attempts)
+            ),
+            f"{EMPIRIO} has a price, and an attempt there does not say what it cost",
+        ),
+    ],
+    ids=["model", "seam", "cost", "cost of an attempt"],
+)
+def test_an_answer_that_is_wrong_about_itself_is_partial(stream, lie, found):
+    """Its words are right, and what it says of them is not."""
+
+    async def wrong(right, router, request):
+        async for chunk in right(router, request):
+            if chunk.completion is not None:
+                chunk.completion = lie(chunk.completion)
+            yield chunk
+
+    stream(wrong)
+    word, told = verdict(one(routes(), "cut"))
+
+    assert "partial" == word
+    assert found in told
+
+
+@pytest.mark.parametrize("policy", [None, GIVEN_UP], ids=["an answer", "an error"])
+def test_reasoning_that_nobody_has_said_fails(stream, policy):
+    """It is part of what is read, in an answer and before an error."""
+
+    async def wrong(right, router, request):
+        async for chunk in right(router, request):
+            if chunk.reasoning_content:
+                chunk.reasoning_content = chunk.reasoning_content.upper()
+            yield chunk
+
+    stream(wrong)
+    word, told = verdict(one(routes(policy=policy), "cut"))
+
+    assert "fail" == word
+    assert "reasoning that" in told
+
+
 # -- silence ----------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +243,28 @@ def test_a_stream_that_is_held_back_is_partial(stream):
 
     stream(wrong)
     word, told = verdict(one(routes(), "undisturbed"))
+
+    assert "partial" == word
+    assert "the first token reached the caller when the last one had left the provider" in told
+
+
+def test_one_of_many_streams_that_is_held_back_is_partial(stream):
+    """What holds for a lone caller holds for each of them."""
+    asked = count(1)
+
+    async def wrong(right, router, request):
+        late = next(asked) == 20
+        kept = []
+        async for chunk in right(router, request):
+            if late:
+                kept.append(chunk)
+            else:
+                yield chunk
+        for chunk in kept:
+            yield chunk
+
+    stream(wrong)
+    word, told = verdict(one(routes(), "outage"))
 
     assert "partial" == word
     assert "the first token reached the caller when the last one had left the provider" in told
@@ -277,6 +367,28 @@ def test_words_that_the_caller_has_not_said_are_partial(monkeypatch):
     def wrong(self, request, **more):
         meddled = {"role": "system", "content": "Go on where you stopped."}
         return right(self, {**request, "messages": [meddled, *request["messages"]]}, **more)
+
+    monkeypatch.setattr(Router, "stream", wrong)
+    word, told = verdict(one(routes(), "undisturbed"))
+
+    assert "partial" == word
+    assert f"{MIXLAYER} was asked something that the caller had not said" in told
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [{"role": "assistant", "content": "word1 word2"}],
+        [{"role": "user", "content": "Say sixty words."}],
+    ],
+    ids=["the beginning of an answer", "the question again"],
+)
+def test_a_turn_that_the_row_does_not_declare_is_partial(monkeypatch, more):
+    """Nobody is asked to go on with an answer, nor the same twice, unless his row says that he does."""
+    right = Router.stream
+
+    def wrong(self, request, **how):
+        return right(self, {**request, "messages": [*request["messages"], *more]}, **how)
 
     monkeypatch.setattr(Router, "stream", wrong)
     word, told = verdict(one(routes(), "undisturbed"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from router.errors import ConfigError
 from router.lab import Answer, Fault, emulate
+from router.lab.demands import Demands, Mended
 from router.lab.emulators import Mixlayer
 from router.lab.script import Script, Trouble, When, load_scripts
 from tests.lab.talk import ask
@@ -136,6 +138,38 @@ def test_every_problem_is_told_with_its_line_and_the_nearest_right_word(tmp_path
         assert any(f"faults.yaml:{line}: " in one and all(word in one for word in words) for one in told), (line, words)
 
 
+def test_demands_are_read():
+    """What is not said may be as it likes."""
+    said = {
+        "by": "second",
+        "seams": [{"how": "spliced", "words": 40}, {"how": "continued"}],
+        "first_token": {"after": "500ms", "within": 2},
+        "requests": {"first": 1, "rest": "0-2", "mixlayer": "3-"},
+    }
+    one = script({"who": "first", "what": "reset"}, demands=said)
+
+    assert Demands(
+        "second",
+        (Mended("spliced", 40), Mended("continued")),
+        0.5,
+        2.0,
+        {"first": (1, 1), "rest": (0, 2), "mixlayer": (3, None)},
+    ) == replace(one.demands, line=None)
+    assert Demands() == script({"who": "first", "what": "reset"}).demands
+    assert () == replace(one, demands=Demands(seams=())).demands.seams
+
+
+def test_who_is_demanded_of_must_be_somebody(tmp_path):
+    """With the line, and the nearest name."""
+    path = tmp_path / "faults.yaml"
+    path.write_text("faults: [{who: first, what: reset}]\ndemands: {by: secnd, requests: {runwar: 1}}\n")
+    (one,) = load_scripts(path)
+
+    assert [(2, "'secnd' is nobody here"), (2, "'runwar' is nobody here")] == [
+        (problem.line, problem.message) for problem in one.strangers(ORDER)
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -163,6 +197,11 @@ def test_every_problem_is_told_with_its_line_and_the_nearest_right_word(tmp_path
             "faults: [{who: all, what: reset}]\ncallers: {request: {reasoning_effort: much}}\n",
             "'none', 'minimal', 'low'",
         ),
+        ("faults: [{who: all, what: reset}]\ndemands: {requests: {first: 3-1}}\n", "they count from 0, and upwards"),
+        ("faults: [{who: all, what: reset}]\ndemands: {requests: {first: some}}\n", "are no requests"),
+        ("faults: [{who: all, what: reset}]\ndemands: {first_token: {after: 9s, within: 2s}}\n", "sooner than after"),
+        ("faults: [{who: all, what: reset}]\ndemands: {seams: [{how: glued}]}\n", "seams"),
+        ("faults: [{who: all, what: reset}]\ndemands: {bye: first}\n", "did you mean 'by'?"),
     ],
 )
 def test_a_file_that_means_nothing_is_refused(text, word, tmp_path):

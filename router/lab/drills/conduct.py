@@ -1,4 +1,4 @@
-"""The providers' view of a scenario, and the bill: whether they were asked as they should be. Pure.
+"""The providers' view of a scenario: whether they were asked as they should be. Pure.
 
 Every measure is the route's own policy: so many attempts, so long a cooldown, this order. What overloads a provider is
 told apart from what is merely wrong.
@@ -6,22 +6,20 @@ told apart from what is merely wrong.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from router.lab.drills.stage import LATENCY
 from router.lab.script import provider_of
 
 if TYPE_CHECKING:
     from providers.types import Attempt
     from router.config import CircuitSettings
-    from router.lab.drills.play import Asked, Heard, Played
+    from router.lab.drills.play import Asked, Played
 
 Load = Literal["load", "conduct"]
 KEY = "lab-key-"  # how every key of the lab begins
-AT_ONCE = 0.5  # seconds within which another deployment is asked after a failure
+AT_ONCE = 0.5  # seconds of the machine's clock within which another deployment is asked after a failure
 LIMITED = frozenset({"rate_limited"})
 REFUSED = frozenset({"content_policy"})  # what the request itself has caused
 DOWN = frozenset({"refuse", "reset", "silence", "server_error", "overloaded", "gateway_timeout"})
@@ -37,7 +35,6 @@ def conduct(played: Played) -> Iterator[tuple[Load, str]]:
     yield from (("conduct", message) for message in _not_back(played))
     yield from (("conduct", message) for message in _other_words(played))
     yield from (("conduct", message) for message in _refused_for_nothing(played))
-    yield from (("conduct", message) for message in _bill(played))
 
 
 def kind_of(asked: Asked) -> str:
@@ -113,7 +110,9 @@ def _too_soon(played: Played) -> Iterator[str]:
         wait = _asked_wait(one)
         if wait is None:
             continue
-        known = one.at + 2 * LATENCY  # until the answer was there, others may have been on their way
+        known = (
+            one.at + 2 * played.ground.voice.latency
+        )  # until the answer was there, others may have been on their way
         for other in played.asked:
             same = provider_of(other.deployment) == provider_of(one.deployment) and _key(other) == _key(one)
             if same and other.deployment == one.deployment and known < other.at < one.at + wait:
@@ -148,12 +147,12 @@ def _late_failover(played: Played) -> Iterator[str]:
     """Another deployment that has not been asked yet is asked at once."""
     if played.ground.route.policy.order != "elsewhere_first" or len(played.heard) != 1:
         return
-    attempts = played.heard[0].attempts
+    attempts, at_once = played.heard[0].attempts, AT_ONCE * played.ground.factor
     seen: set[str] = set()
     for failed, following in pairwise(attempts):
         seen.add(failed.deployment)
         gap = following.started - (failed.started + failed.duration)
-        if following.deployment not in seen and gap > AT_ONCE and not _rests_too(failed, following, played):
+        if following.deployment not in seen and gap > at_once and not _rests_too(failed, following, played):
             yield f"{following.deployment} was asked only {gap:.1f} s after {failed.deployment} had failed"
 
 
@@ -175,8 +174,14 @@ def _not_back(played: Played) -> Iterator[str]:
     over = max(one.until or 0.0 for one in windows)
     latest = over + 1.1 * route.policy.circuit.max_cooldown + 2 * played.script.callers.every
     later = [heard for heard in played.heard if heard.asked_at >= over]
-    if later and not any(over <= one.at <= latest for one in played.requests(order[0])):
+    again = [one for one in played.requests(order[0]) if over <= one.at <= latest + played.ground.slack]
+    if later and not again:
         yield f"{order[0]} was well again after {over:g} s, and was not asked within {latest - over:.0f} s"
+    if not again or route.policy.hedge is not None:  # of two that are asked at once, the other may always be quicker
+        return
+    answered = {one.deployment for heard in later for one in heard.attempts if one.outcome == "success"}
+    if order[0] not in answered and all(one.fault is None for one in again):
+        yield f"{order[0]} was well again after {over:g} s, was asked, and none of its answers was taken"
 
 
 # -- what -------------------------------------------------------------------------------------------------------------
@@ -184,28 +189,41 @@ def _not_back(played: Played) -> Iterator[str]:
 
 def _other_words(played: Played) -> Iterator[str]:
     """The caller's own conversation, for the model that is sold there, with the provider's own key."""
-    question = played.ground.request["messages"][0]
     for one in played.asked:
         if not one.generates:
             continue
-        body = one.received.body[0] if isinstance(one.received.body, list) else one.received.body
-        messages = body.get("messages", []) if isinstance(body, dict) else []
-        strange = [message for message in messages if not _known(message, question, played)]
-        if strange:
-            yield f"{one.deployment} was asked something that the caller had not said: {str(strange[0])[:80]}"
-        key = _key(one)
-        if key and not key.endswith(f"-of-{provider_of(one.deployment)}"):
+        yield from _strange(one, played)
+        deployment, key = played.ground.deployments[one.deployment], _key(one)
+        if one.model != deployment.endpoint.wire_model:
+            yield f"{deployment.provider.name} was asked for {one.model!r}, which this route does not buy there"
+        if key and not key.endswith(f"-of-{deployment.provider.name}"):
             yield f"{one.deployment} was asked with the key of another provider"
 
 
-def _known(message: Any, question: Any, played: Played) -> bool:
-    """Whether it is the question, or the beginning of an answer to it."""
+def _strange(asked: Asked, played: Played) -> Iterator[str]:
+    """The question, and behind it at most the beginning of an answer, where the row says that one goes on from it."""
+    question, endpoint = played.ground.request["messages"][0], played.ground.deployments[asked.deployment].endpoint
+    body = asked.received.body[0] if isinstance(asked.received.body, list) else asked.received.body
+    messages = body.get("messages", []) if isinstance(body, dict) else []
+    begun = messages[1:]
+    may_go_on = endpoint.dialect.continuation is not None
+    strange = [one for one in messages[:1] if not _is_question(one, question)]
+    strange += [one for one in begun if not _is_beginning(one, played)] or begun[1 if may_go_on else 0 :]
+    if strange:
+        yield f"{asked.deployment} was asked something that the caller had not said: {str(strange[0])[:80]}"
+
+
+def _is_question(message: Any, question: Any) -> bool:
     if not isinstance(message, dict):
         return False
-    content = message.get("content")
-    if message.get("role") == "assistant":
-        return any(said.content.startswith(str(content)) for said in played.ground.said.values())
-    return message.get("role") == question["role"] and _text(content) == _text(question["content"])
+    return message.get("role") == question["role"] and _text(message.get("content")) == _text(question["content"])
+
+
+def _is_beginning(message: Any, played: Played) -> bool:
+    """Whether it is what the caller has read of an answer."""
+    if not isinstance(message, dict) or message.get("role") != "assistant":
+        return False
+    return any(said.content.startswith(str(message.get("content"))) for said in played.ground.said.values())
 
 
 def _text(content: Any) -> str:
@@ -230,45 +248,3 @@ def _refused_for_nothing(played: Played) -> Iterator[str]:
 def _task(asked: Asked) -> str:
     body = asked.received.body
     return str(body[0].get("taskUUID")) if isinstance(body, list) and body and isinstance(body[0], dict) else ""
-
-
-# -- what it cost -----------------------------------------------------------------------------------------------------
-
-
-def _bill(played: Played) -> Iterator[str]:
-    """An answer's cost is that of its attempts; where all was told, it is what the providers invoice."""
-    for heard in played.heard:
-        facts = heard.answer or getattr(heard.error, "partial", None)
-        costs = [attempt.cost.usd for attempt in facts.attempts] if facts is not None else []
-        known = [cost for cost in costs if cost is not None]
-        if facts is not None and facts.cost.usd is not None and abs(sum(known) - facts.cost.usd) > 1e-9:
-            yield f"an answer says that it cost ${facts.cost.usd:g}, and its attempts ${sum(known):g}"
-    if len(played.heard) == 1:
-        yield from _invoice(played.heard[0], played)
-    billed, known_cost = _sums(played)
-    if billed is not None and known_cost is not None and abs(billed - known_cost) > 1e-9:
-        yield f"the answers cost ${known_cost:.6f}, and the providers' invoices come to ${billed:.6f}"
-
-
-def _invoice(heard: Heard, played: Played) -> Iterator[str]:
-    """The usage of an answer is the invoice's of whoever gave it."""
-    answer = heard.answer
-    if answer is None or answer.usage.estimated:
-        return
-    bills = played.invoices.get(provider_of(answer.deployment), [])
-    found = (answer.usage.prompt_tokens, answer.usage.completion_tokens)
-    if not bills or found != (bills[-1].prompt, bills[-1].completion):
-        billed = (bills[-1].prompt, bills[-1].completion) if bills else "nothing"
-        yield f"usage is {found}, and {answer.deployment} has invoiced {billed}"
-
-
-def _sums(played: Played) -> tuple[float | None, float | None]:
-    """Dollars invoiced, and dollars that the answers speak of; None where a broken answer has left it to an estimate."""
-    answers = [heard.answer for heard in played.heard]
-    lost = [one for one in played.asked if one.fault is not None and not one.fault.at_arrival]
-    costs = [answer.cost.usd for answer in answers if answer is not None]
-    guessed = any(one.outcome != "success" and one.cost.usd for heard in played.heard for one in heard.attempts)
-    if lost or guessed or None in answers or None in costs:
-        return None, None
-    billed = math.fsum(invoice.usd for invoices in played.invoices.values() for invoice in invoices)
-    return billed, math.fsum(cost for cost in costs if cost is not None)

@@ -1,30 +1,26 @@
 """`drill`: the user's routes file through every scenario, one route and one rehearsal after the other.
 
-Knows the order of things, which scenarios apply to a route, and how a finding gets its line. Refuses to judge (`judge`).
+Knows the order of things, and how a finding gets its line. Refuses to play (`rehearsal`) and to judge (`judge`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from providers.errors import nearest
 from router.documents import Document, plain, read
-from router.events import log
-from router.lab.drills.judge import SLACK, VERDICTS, Flaw, Word, judge
+from router.lab.drills.judge import VERDICTS, Flaw, Word
 from router.lab.drills.named import named_scenarios
-from router.lab.drills.play import play
+from router.lab.drills.rehearsal import rehearse
 from router.lab.drills.report import Finding, Report, Result, result_of
-from router.lab.drills.stage import Clock, Ground, Unplayable
+from router.lab.drills.stage import CLOCKS, Clock, Ground
 from router.lab.redirect import environ_for
-from router.lab.script import Script, load_scripts, provider_of
+from router.lab.script import Script, load_scripts
 from router.lint import inspect
 from router.lint.kinds import KINDS
 from router.problems import dotted, together
@@ -67,7 +63,7 @@ def drill(
         ConfigError: the file, or a file of scripts, means nothing; `.problems` has all that is wrong.
         ValueError: a scenario, a route, a clock or a verdict is not known; the message names the nearest one.
     """
-    _known("clock", clock, SLACK)
+    _known("clock", clock, CLOCKS)
     _known("verdict", at_least, VERDICTS[1:])
     one = _Drill(source, _scripts(scenarios), routes, seed, clock, at_least, progress)
     try:
@@ -132,7 +128,7 @@ class _Drill:
         """Play everything."""
         source = self.source
         self.document = plain(source) if isinstance(source, Mapping) else read(Path(source), file=str(source))
-        self.loaded = _load(self.document)
+        self.loaded = loaded(self.document)
         self.config = self.loaded.config
         routes = self._routes()
         problems = [problem for script in self.scripts for problem in script.strangers(tuple(self.config.deployments))]
@@ -164,25 +160,15 @@ class _Drill:
         usual = Ground(self.config, route, self.clock, self.seed)
         for script in self.scripts:
             asks = script.callers.request
-            yield self._rehearsed(replace(usual, asks=asks) if asks else usual, script)
+            yield self._result(replace(usual, asks=asks) if asks else usual, script)
 
-    def _rehearsed(self, ground: Ground, script: Script) -> Result:
-        name = ground.route.name
-        try:
-            why = _why_not(ground, script)
-            if why:
-                return Result(script.name, name, "skipped", script.says, skipped=why)
-            played = _run(play(ground, script), self.clock)
-        except Unplayable as error:
-            return Result(script.name, name, "skipped", script.says, skipped=str(error))
-        verdict, flaws = judge(played)
-        if script.troubles and not played.met and verdict != "fail":
-            asked = ", ".join(dict.fromkeys(one.deployment for one in played.asked))
-            why = f"no request met the fault: only {asked} was asked, or it does not fit such a request"
-            if not asked:
-                why = "no request met the fault: nobody was asked"
-            return Result(script.name, name, "skipped", script.says, skipped=why)
-        return result_of(played, verdict, [self._finding(one, verdict, script, name) for one in flaws])
+    def _result(self, ground: Ground, script: Script) -> Result:
+        name, rehearsal = ground.route.name, rehearse(ground, script)
+        played, verdict = rehearsal.played, rehearsal.verdict
+        if played is None or verdict == "skipped":
+            return Result(script.name, name, "skipped", script.says, skipped=rehearsal.skipped)
+        findings = [self._finding(one, verdict, script, name) for one in rehearsal.flaws]
+        return result_of(played, verdict, findings)
 
     def _finding(self, flaw: Flaw, verdict: Word, script: Script, route: str) -> Finding:
         cause = flaw.cause
@@ -216,46 +202,7 @@ class _Drill:
                 )
 
 
-def _why_not(ground: Ground, script: Script) -> str:
-    """Why *script* cannot show anything on this route; empty if it can."""
-    if not ground.order:
-        why = "; ".join(f"{out.deployment}: {out.why}" for out in ground.plan.excluded)
-        return f"no deployment may serve the request ({why})"
-    if lost := ground.lost:
-        return f"{ground.order[0]} cannot be asked for it: {lost}"
-    concerned = script.cast(ground.order, ground.accounts).concerned
-    if script.troubles and not concerned:
-        meant = ", ".join(dict.fromkeys(who for one in script.troubles for who in one.who))
-        return f"it is about {meant}, and the route has {', '.join(dict.fromkeys(map(provider_of, ground.order)))}"
-    return ""
-
-
-def _run(main: Any, clock: Clock) -> Any:
-    from router.lab.virtual import run_virtually
-
-    with _unlogged():
-        if clock == "virtual":
-            return run_virtually(main)
-        with asyncio.Runner() as runner:
-            return runner.run(main)
-
-
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    """Keep what is rehearsed in this thread out of the log: it has not happened."""
-    here = threading.get_ident()
-
-    def happened(record: logging.LogRecord) -> bool:
-        return record.thread != here
-
-    log.addFilter(happened)
-    try:
-        yield
-    finally:
-        log.removeFilter(happened)
-
-
-def _load(document: Document) -> Loaded:
+def loaded(document: Document) -> Loaded:
     """The configuration that *document* means, with something of the lab's in every variable that it names.
 
     Raises:

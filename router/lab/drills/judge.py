@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from router.lab.drills.bill import bill
 from router.lab.drills.conduct import conduct
-from router.lab.drills.stage import TOKEN_DELAY, WORDS
+from router.lab.drills.exact import exact
 from router.lab.drills.why import Cause, cause_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Word = Literal["pass", "partial", "safe", "fail", "skipped"]
 Kind = Literal["truth", "load", "served", "conduct"]
 VERDICTS: tuple[Word, ...] = ("fail", "safe", "partial", "pass")  # from worst to best
-SLACK = {"virtual": 0.5, "real": 2.0}  # seconds that a limit may be passed by
 READING = 0.5  # of the time that the tokens took to leave the provider, which the caller must have been reading
 
 
@@ -61,8 +61,9 @@ def _flaws(played: Played) -> Iterator[Flaw]:
     yield from _served(played)
     for kind, message in conduct(played):
         yield Flaw(kind, Cause(message))
-    if len(played.heard) == 1:
-        yield from (Flaw("conduct", Cause(message)) for message in _reading(played.heard[0], played))
+    for message in (*bill(played), *exact(played)):
+        yield Flaw("conduct", Cause(message))
+    yield from (Flaw("conduct", Cause(message)) for message in _reading(played))
 
 
 # -- the truth --------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def _truth(heard: Heard, played: Played) -> Iterator[str]:
     if heard.hung:
         yield f"a caller still waited {heard.total:.0f} s after he had asked; the deadline is {deadline:g} s"
         return
-    if heard.total > deadline + SLACK[played.ground.clock]:
+    if heard.total > deadline + played.ground.slack:
         yield f"it took {heard.total:.1f} s, and the deadline is {deadline:g} s"
     if heard.error is None:
         yield from _whole_truth(heard, played)
@@ -91,12 +92,19 @@ def _whole_truth(heard: Heard, played: Played) -> Iterator[str]:
     if said is None:
         yield f"the answer names {answer.deployment!r}, which is not of this route"
         return
+    if heard.reasoning not in ("", said.reasoning) and not _leaks(played):
+        yield f"reasoning that {answer.deployment} had not said (…{heard.reasoning[-30:]!r}) was presented as its own"
     if heard.text != said.content:
         yield f"{_measure(heard.text, said.content)} was presented as a whole answer"
     elif (answer.content, answer.reasoning_content or "") != (said.content, heard.reasoning):
         yield "the completion does not hold what the caller had read"
     if heard.finish_reason != "stop":
         yield f"finish_reason is {heard.finish_reason!r}, and the model had stopped by itself"
+
+
+def _leaks(played: Played) -> bool:
+    """Whether a provider mixed up thought and answer: then its reasoning is the fault's, and the text alone is judged."""
+    return any(one.fault is not None and one.fault.kind in _LEAKS for one in played.asked)
 
 
 def _measure(text: str, whole: str) -> str:
@@ -113,8 +121,12 @@ def _honest(heard: Heard, played: Played) -> Iterator[str]:
         yield f"the caller met {type(heard.error).__name__}, no error of the router: {heard.error}"
     if heard.text and not any(said.content.startswith(heard.text) for said in played.ground.said.values()):
         yield f"the caller read something that no deployment had said (…{heard.text[-30:]!r})"
+    thoughts = [said.reasoning for said in played.ground.said.values()]
+    if not any(thought.startswith(heard.reasoning) for thought in thoughts) and not _leaks(played):
+        yield f"the caller read reasoning that no deployment had said (…{heard.reasoning[-30:]!r})"
     partial = getattr(heard.error, "partial", None)
-    if ((partial.content or "") if partial is not None else "") != heard.text:
+    held = ("", "") if partial is None else (partial.content or "", partial.reasoning_content or "")
+    if held != (heard.text, heard.reasoning):
         yield "the error does not hold what the caller had read"
 
 
@@ -146,20 +158,30 @@ def _as_expected(heard: Heard, expected: tuple[str, ...]) -> bool:
 # -- the pace ---------------------------------------------------------------------------------------------------------
 
 
-def _reading(heard: Heard, played: Played) -> Iterator[str]:
-    """A stream reaches the caller while it is being said, unless the policy holds it."""
+def _reading(played: Played) -> Iterator[str]:
+    """Streams reach their callers while they are being said; where the machine's clock rules, most of many do."""
+    held = sum(_held_back(heard, played) for heard in played.heard)
+    stumbles = len(played.heard) // 2 if played.ground.clock == "real" else 0  # a busy machine may halt one of them
+    if held > stumbles:
+        yield "the first token reached the caller when the last one had left the provider"
+
+
+def _held_back(heard: Heard, played: Played) -> bool:
+    """Whether a stream came when it had been said, although no policy holds it."""
     unusual = any(one.fault is not None and one.fault.kind in _AT_ONCE for one in played.asked)
     unusual = unusual or not all(one.generates for one in played.asked)  # who polls gets the answer in one piece
-    if not played.script.callers.stream or heard.answer is None or heard.first is None or heard.last is None:
-        return
+    if not played.script.callers.stream or heard.first is None or heard.last is None:
+        return False
     if unusual or played.ground.route.policy.hold is not None:
-        return
-    seams = heard.answer.seams
-    words = len((heard.answer.content or "")[: seams[0].content].split()) if seams else WORDS
-    leaving = max(words - 1, 0) * TOKEN_DELAY
-    if heard.last - heard.first < READING * leaving:
-        yield "the first token reached the caller when the last one had left the provider"
+        return False
+    facts = heard.answer or getattr(heard.error, "partial", None)
+    seams = facts.seams if facts is not None else ()
+    words = len(heard.text[: seams[0].content if seams else None].split())
+    leaving = max(words - 1, 0) * played.ground.voice.token_delay
+    return heard.last - heard.first < READING * leaving
 
 
 # What is whole before any of it can be passed on.
 _AT_ONCE = frozenset({"json_instead_of_stream", "trickle", "answer_in_reasoning", "duplicate_task"})
+# What mixes up thought and answer.
+_LEAKS = frozenset({"think_in_content", "answer_in_reasoning"})

@@ -10,7 +10,7 @@ from importlib import resources
 from router.documents import read
 from router.lab.script import Script, scripts_of
 
-SIXTEEN = 16  # of them are the public benchmark's; they come first, after `undisturbed`
+SIXTEEN = 16  # of them are the public benchmark's; they come first, here after `undisturbed`; `benchmark` has them to the letter
 
 
 @cache

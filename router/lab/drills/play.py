@@ -28,7 +28,7 @@ SHARED = 40  # callers where chance is at work, so that it shows
 
 @dataclass
 class Heard:
-    """What one caller got, and when: seconds since he asked."""
+    """What one caller got, and when: seconds since he asked. *marks*: how long the text was, each time he looked."""
 
     asked_at: float
     text: str = ""
@@ -41,13 +41,18 @@ class Heard:
     last: float | None = None
     total: float = 0.0
     attempts: Sequence[Attempt] = ()
+    marks: set[int] = field(default_factory=lambda: {0})
 
 
 class Asked(NamedTuple):
-    """A request that arrived: when (seconds since the scenario began), for whom, and the fault that it met."""
+    """A request that arrived: when (seconds since the scenario began), for whom, and the fault that it met.
+
+    *model*: what it asks for, in the provider's word; *deployment* is the nearest that the route has.
+    """
 
     at: float
     deployment: str
+    model: str
     received: Received
     fault: Fault | None
     generates: bool
@@ -73,6 +78,11 @@ class Played:
     def requests(self, deployment: str) -> list[Asked]:
         """The requests for a new answer that arrived for *deployment*."""
         return [one for one in self.asked if one.deployment == deployment and one.generates]
+
+    def count(self, deployment: str) -> int:
+        """How many of these there were; where the script has time windows, as long as these lasted."""
+        ends = math.inf if self.script.ends is None else self.script.ends
+        return sum(one.at < ends for one in self.requests(deployment))
 
 
 async def play(ground: Ground, script: Script) -> Played:
@@ -107,10 +117,11 @@ def _director(played: Played, provider: str, emulator: Emulator, began: float, r
     """Chooses the fault of every request at one provider, and notes that it came."""
 
     def direct(received: Received, fits: Callable[[Fault], bool], generates: bool) -> Fault | None:  # noqa: FBT001  # as an emulator calls it
-        deployment = played.ground.deployment_of(provider, emulator.asked_model(received))
+        model = emulator.asked_model(received)
+        deployment = played.ground.deployment_of(provider, model)
         at = received.at - began
         fault = played.cast.fault_for(deployment, at, rng, fits, counts=generates, continues=continues(received))
-        played.asked.append(Asked(at, deployment, received, fault, generates))
+        played.asked.append(Asked(at, deployment, model, received, fault, generates))
         return fault
 
     return direct
@@ -172,6 +183,7 @@ async def _streamed(stage: Stage, heard: Heard, asked: float) -> None:
             heard.text = heard.reasoning = ""
         heard.reasoning += chunk.reasoning_content or ""
         heard.text += chunk.content or ""
+        heard.marks.add(len(heard.text))
         if chunk.says_something:
             heard.last = clock() - asked
             heard.first = heard.last if heard.first is None else heard.first

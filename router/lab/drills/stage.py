@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from router.router import Router
 
 Clock = Literal["virtual", "real"]
+CLOCKS: tuple[Clock, ...] = ("virtual", "real")
 
 WORDS = 60  # of an answer; one event each
-THOUGHT = "The user wants a list of words, so here they are. "
-LATENCY = 0.3  # seconds to the first token
-TOKEN_DELAY = 0.05  # seconds between two tokens: a model of middling speed
+ROUNDING = 1e-6  # seconds by which a limit may be passed on virtual time, which adds nothing else
+BUSY = 2.0  # seconds of the machine's clock that a busy machine may add to any limit
 _STEMS = ("word", "term", "noun", "name", "item", "line", "verb", "note")
 _BY_PROTOCOL = {"tasks": "runware", "chat_completions": "openai"}
 
@@ -68,6 +68,17 @@ def request_for(route: Route) -> dict[str, Any]:
     return asked
 
 
+class Voice(NamedTuple):
+    """How every model speaks: the *thought* before its answer, seconds to the first token and between two tokens."""
+
+    thought: str = "The user wants a list of words, so here they are. "
+    latency: float = 0.3
+    token_delay: float = 0.05  # a model of middling speed
+
+
+USUAL = Voice()
+
+
 class Said(NamedTuple):
     """What a model says: the same wherever it is served."""
 
@@ -77,13 +88,23 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Ground:
-    """One route of a configuration, and what a drill has to know of it."""
+    """One route of a configuration, and what a drill has to know of it.
+
+    *asks*: beside what the route's callers rely on. *factor*: how many times as fast as the machine's the real clock runs.
+    """
 
     config: Config
     route: Route
     clock: Clock = "virtual"
     seed: int = 0
-    asks: Mapping[str, Any] = field(default_factory=dict)  # beside what the route's callers rely on
+    asks: Mapping[str, Any] = field(default_factory=dict)
+    voice: Voice = USUAL
+    factor: float = 1.0
+
+    @property
+    def slack(self) -> float:
+        """Seconds of the drill's clock that a limit may be passed by."""
+        return ROUNDING if self.clock == "virtual" else BUSY * self.factor
 
     @cached_property
     def request(self) -> dict[str, Any]:
@@ -137,8 +158,8 @@ class Ground:
         stem = _STEMS[model] if model < len(_STEMS) else f"m{model}x"
         text = " ".join(f"{stem}{number}" for number in range(1, WORDS + 1))
         if "response_format" in self.request:
-            return Said(f'{{"answer": "{text}"}}', THOUGHT)
-        return Said(text, THOUGHT)
+            text = f'{{"answer": "{text}"}}'
+        return Said(text, self.voice.thought)
 
     def deployment_of(self, provider: str, wire_model: str) -> str:
         """The deployment that a request for *wire_model* is for; of a poll, which names none, the provider's first."""
@@ -169,12 +190,17 @@ def emulators_for(ground: Ground) -> dict[str, Emulator]:
             if kind is None:
                 message = f"no emulator speaks {one.endpoint.protocol}, the protocol of {name}"
                 raise Unplayable(message)
-            switches: dict[str, Any] = {"models": _sold(ground, name), "latency": LATENCY, "token_delay": TOKEN_DELAY}
+            voice = ground.voice
+            switches: dict[str, Any] = {
+                "models": _sold(ground, name), "latency": voice.latency, "token_delay": voice.token_delay,
+            }  # fmt: skip
             if issubclass(kind, OpenAICompatible):
                 switches["auth"] = (one.endpoint.auth.header, one.endpoint.auth.scheme)
             made[name] = kind(**switches)
         said = ground.said[one.name]
-        made[name].reply(Answer(said.content, said.reasoning), when=_asks_for(made[name], one.endpoint.wire_model))
+        made[name].reply(
+            Answer(said.content, said.reasoning or None), when=_asks_for(made[name], one.endpoint.wire_model)
+        )
     return made
 
 
