@@ -18,7 +18,8 @@ class Alarm:
     the wait that is under way, if there is one: a thousand quick waits set few timers. `stop()` when there are no more.
 
     Code that blocks the loop makes every timer late, and then they fire all together: an answer that lies there readable
-    is read before anybody gives it up. So the time is over one turn of the loop after the timer has rung.
+    is read before anybody gives it up, and who waits inside with a limit of his own speaks first, for he knows better what
+    he waited for. So the time is over two turns of the loop after the timer has rung.
     """
 
     __slots__ = ("_at", "_cancellations", "_giving_up", "_loop", "_over", "_task", "_timer")
@@ -73,9 +74,12 @@ class Alarm:
         if self._task is None or self._at is None or timer is None:
             return
         if self._at <= timer.when():
-            self._giving_up = self._loop.call_soon(self._give_up)
+            self._giving_up = self._loop.call_soon(self._wait_a_turn)
         else:
             self._timer = self._loop.call_at(self._at, self._rings)
+
+    def _wait_a_turn(self) -> None:
+        self._giving_up = self._loop.call_soon(self._give_up)
 
     def _give_up(self) -> None:
         self._giving_up = None

@@ -160,3 +160,19 @@ def test_without_a_limit_it_waits():
         return loop.made
 
     assert 1 == run(main)
+
+
+def test_a_limit_inside_that_is_over_at_the_same_moment_speaks_first():
+    """Whose timer was set later, too: a connection that did not come is not called an answer that did not."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TimeoutError, match="inside"), Alarm(loop).until(1.0):
+            try:
+                async with asyncio.timeout_at(1.0):
+                    await asyncio.sleep(5.0)
+            except TimeoutError:
+                message = "inside"
+                raise TimeoutError(message) from None
+
+    run(main)
