@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from providers import errors as e
@@ -28,32 +29,35 @@ State = Literal["headers", "first", "rest", "whole", "over"]
 class SimulatedExchange:
     """One call under way: `next()` until it is empty, and `close()` in any case.
 
-    *text*: what it says; two answers are the same to the letter where their texts are.
+    *prompt*: its tokens. *number*: what it says; two answers are the same to the letter where their numbers are.
     """
 
-    __slots__ = ("_accounts", "_course", "_limits", "_loop", "_name", "_prompt", "_sent", "_state", "_streaming",
-                 "_text", "_total", "headers", "reader", "request_id", "status")  # fmt: skip
+    __slots__ = ("_accounts", "_limits", "_loop", "_name", "_number", "_prompt", "_sent", "_state", "_streaming",
+                 "_total", "course", "status")  # fmt: skip
 
-    def __init__(
+    headers: Mapping[str, str] = MappingProxyType({})
+    reader: object = None
+    request_id: str | None = None
+
+    def __init__(  # noqa: PLR0917  # by place: one is made for every call
         self,
         course: Course,
         accounts: tuple[Account, ...],
         limits: Limits,
-        *,
+        loop: VirtualLoop,
         name: str,
         prompt: int,
-        text: str,
-        streaming: bool,
-        loop: VirtualLoop,
+        number: int,
+        streaming: bool,  # noqa: FBT001  # as above
     ) -> None:
-        self._course, self._accounts, self._limits, self._total = course, accounts, limits, limits.total
-        self._name, self._prompt, self._text, self._streaming, self._loop = name, prompt, text, streaming, loop
+        self.course, self._accounts, self._limits, self._total = course, accounts, limits, limits.total
+        self._loop, self._name, self._prompt, self._number, self._streaming = loop, name, prompt, number, streaming
         self._sent: float = loop.clock
-        self._state: State = "headers" if course.headers > 0.0 else "first"  # the status of a stream comes at once
-        self.status: int | None = None if course.headers > 0.0 else course.status
-        self.request_id: str | None = None
-        self.headers: Mapping[str, str] = {}
-        self.reader: object = None
+        if course.headers > 0.0:
+            self._state: State = "headers"
+            self.status: int | None = None
+        else:  # the status of a stream comes at once
+            self._state, self.status = "first", course.status
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -82,7 +86,7 @@ class SimulatedExchange:
             ProviderError: as the course has it, or a time limit.
         """
         while (state := self._state) != "over":
-            course, limits, loop = self._course, self._limits, self._loop
+            course, limits, loop = self.course, self._limits, self._loop
             phase: e.Phase
             at: float | None
             if state == "first" and course.tokens:  # the usual cases, without a detour
@@ -117,7 +121,7 @@ class SimulatedExchange:
 
         Then nothing happens but its first token and its end, and `arrived` says each of them.
         """
-        course, limits, total = self._course, self._limits, self._total
+        course, limits, total = self.course, self._limits, self._total
         if course.failure is not None or course.stalls or not course.tokens:
             return False
         begins, ends = course.first, course.end
@@ -127,16 +131,6 @@ class SimulatedExchange:
             return False
         return ends <= deadline and course.headers == 0.0 and not self._is_slow()
 
-    @property
-    def first(self) -> float:
-        """When the first token comes: seconds after the call was sent."""
-        return self._course.first
-
-    @property
-    def end(self) -> float:
-        """When the last one does."""
-        return self._course.end
-
     def _late(self, phase: e.Phase, seconds: float) -> e.ProviderTimeout:
         message = f"nothing that says anything came for {seconds:.3g} s"
         if phase == "answer" and self._state == "rest":
@@ -145,7 +139,7 @@ class SimulatedExchange:
 
     def _awaited(self) -> tuple[float, e.Phase, float | None]:
         """When that happens which comes next, and the limit on it: seconds after the call was sent."""
-        course, limits, state = self._course, self._limits, self._state
+        course, limits, state = self.course, self._limits, self._state
         end = inf if course.stalls else course.end
         if state == "first":
             return course.first if course.tokens else end, "first_token", _limit(limits.first_token)
@@ -160,14 +154,14 @@ class SimulatedExchange:
 
     def _stuck(self) -> float:
         """When a stream has been silent for too long: after its last token, or between two that come too slowly."""
-        course, idle = self._course, _limit(self._limits.idle)
+        course, idle = self.course, _limit(self._limits.idle)
         if course.stalls:
             return course.end + idle
         return course.first + idle if self._is_slow() else inf
 
     def _is_slow(self) -> bool:
         """Whether a stream's tokens come further apart than the policy lets it be silent."""
-        course, idle = self._course, self._limits.idle
+        course, idle = self.course, self._limits.idle
         return idle is not None and course.end - course.first > idle * course.tokens
 
     def arrived(self) -> list[Chunk] | None:
@@ -176,7 +170,7 @@ class SimulatedExchange:
         Raises:
             ProviderError: it was a failure.
         """
-        course, state = self._course, self._state
+        course, state = self.course, self._state
         self.status = course.status
         if state == "headers":
             if course.failure is not None and course.end <= course.headers:
@@ -185,17 +179,17 @@ class SimulatedExchange:
             return None
         if state == "first" and course.tokens:
             self._state = "rest"
-            return [Chunk(self._text)]
+            return [Chunk(f"{self._number} ")]
         if course.failure is not None:
             raise course.failure()
         # The text of a stream has all come with the first token: what matters is when.
-        text, usage = None if state == "rest" else self._text, self.ends()
+        text, usage = None if state == "rest" else f"{self._number} ", self.ends()
         self.close()
         return [Chunk(text, finish_reason="stop", usage=usage)]
 
     def ends(self) -> Usage:
         """The last token has come: what the answer has used."""
-        course, prompt = self._course, self._prompt
+        course, prompt = self.course, self._prompt
         self.status, self._state = course.status, "over"
         return _usage(prompt, course.tokens, prompt + course.tokens)
 

@@ -11,7 +11,6 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -22,14 +21,15 @@ from router.lab.simulation.course import expressible
 from router.lab.simulation.facts import Simulated
 from router.lab.simulation.requests import Asked, arrivals, sample
 from router.lab.simulation.routers import AtOnce, SimulatedRouter
-from router.lab.simulation.series import Series
+from router.lab.simulation.series import SUCCESS, Series
 from router.lab.simulation.world import World
 from router.problems import Problem, together
 
 if TYPE_CHECKING:
-    from providers.types import Request
+    from providers.types import Attempt, Request
     from router.config import Config, Route
     from router.lab.script import Script
+    from router.run import Run
 
 BUCKETS = 120  # at most, over the whole time
 WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)  # seconds of a bucket
@@ -108,7 +108,8 @@ class _Fleet:
     """The routers, and the requests that come to them."""
 
     def __init__(self, config: Config, route: Route, scene: Scene, world: World, series: Series) -> None:
-        self._config, self.scene, self._world, self.series = config, scene, world, series
+        self._config, self._scene, self._world, self._series = config, scene, world, series
+        self._shortcuts = scene.shortcuts
         wanted = scene.request.model_copy(update={"model": route.name}) if scene.request is not None else route.name
         traffic = scene.assumptions.traffic
         self._asked, self.streaming = sample(wanted, traffic), traffic.stream
@@ -118,7 +119,7 @@ class _Fleet:
 
     async def live(self, progress: Callable[[float], None] | None) -> None:
         """Until the last request has ended."""
-        scene, loop = self.scene, asyncio.get_running_loop()
+        scene, loop = self._scene, asyncio.get_running_loop()
         assert isinstance(loop, QuickLoop)  # noqa: S101  # `simulate` made it
         self.loop, self._over = loop, loop.create_future()
         self._routers = [self._router(place) for place in range(scene.routers)]
@@ -138,18 +139,31 @@ class _Fleet:
             self._look()
 
     def _come(self) -> None:
-        """A request comes, and the next one is awaited."""
+        """A request comes and goes as far as it goes without waiting; and the next one is awaited."""
         self._under_way += 1
-        chance, routers = self._chance.random, self._routers
+        chance, routers, loop = self._chance.random, self._routers, self.loop
         asked = self._asked[int(chance() * len(self._asked))]
-        _Request(self, routers[int(chance() * len(routers))], asked).comes()
-        if self._progress is not None and (at := self.loop.clock) >= self._due:
-            self._progress(at)
-            self._due += self.scene.width
+        router = routers[int(chance() * len(routers))]
+        try:
+            run = router.begin(asked, streaming=self.streaming)
+        except RouterError as error:
+            self.over(loop.clock, type(error).__name__, ())
+        else:
+            if self._shortcuts and (sent := router.at_once(run)) is not None:
+                sent.goes(loop, self._well)
+            else:
+                _Request(self, router, run).goes(asked)
+        if self._progress is not None and loop.clock >= self._due:
+            self._progress(loop.clock)
+            self._due += self._scene.width
         self._await_next()
 
-    def left(self) -> None:
-        """A request is over."""
+    def _well(self, sent: AtOnce) -> None:
+        self.over(sent.run.began, SUCCESS, sent.run.attempts, first=sent.first)
+
+    def over(self, began: float, outcome: str, attempts: Sequence[Attempt], *, first: float | None = None) -> None:
+        """A request that came at *began* is over."""
+        self._series.ended(began, outcome, attempts, first=first, duration=self.loop.clock - began)
         self._under_way -= 1
         if self._all_came:
             self._look()
@@ -159,71 +173,40 @@ class _Fleet:
             self._over.set_result(None)
 
     def _router(self, place: int) -> SimulatedRouter:
-        rng = Random(f"{self.scene.seed}/router/{place}")
-        repeats = self.scene.assumptions.traffic.repeats
+        rng = Random(f"{self._scene.seed}/router/{place}")
+        repeats = self._scene.assumptions.traffic.repeats
         return SimulatedRouter(
             self._config,
             self._world,
             asked=self._asked,
             repeats=repeats,
             rng=rng,
-            hear=self.series.hear,
+            hear=self._series.hear,
             loop=self.loop,
         )
 
 
 class _Request:
-    """One request on its way. Told `comes`, and counted once when it is over."""
+    """A request on the whole way that every request goes, and when its first token came."""
 
-    __slots__ = ("_asked", "_began", "_exchange", "_first", "_fleet", "_router", "_run")
+    __slots__ = ("_first", "_fleet", "_router", "_run")
 
-    def __init__(self, fleet: _Fleet, router: SimulatedRouter, asked: Asked) -> None:
-        self._fleet, self._router, self._asked = fleet, router, asked
-        self._began, self._first = fleet.loop.clock, -1.0  # until there was a first token
+    def __init__(self, fleet: _Fleet, router: SimulatedRouter, run: Run) -> None:
+        self._fleet, self._router, self._run = fleet, router, run
+        self._first: float | None = None
 
-    def comes(self) -> None:
-        """It goes as far as it goes without waiting."""
-        fleet, router = self._fleet, self._router
-        try:
-            self._run = run = router.begin(self._asked, streaming=fleet.streaming)
-        except RouterError as error:
-            fleet.series.ended(self._began, type(error).__name__, (), first=None, duration=0.0)
-            fleet.left()
-            return
-        delivery = router.at_once(run) if fleet.scene.shortcuts else None
-        if delivery is None:
-            way = router.through(self._asked, run, self._speaks if fleet.streaming else None)
-            Walk(way, fleet.loop, self._over).start()
-        elif fleet.streaming:
-            self._await(delivery.opened.first, partial(self._first_token, delivery))
-        else:
-            self._await(delivery.opened.end, partial(self._end, delivery))
-
-    def _await(self, moment: float, then: Callable[[], None]) -> None:
-        """Have *then* called so many seconds after the call was sent, which was when the request came."""
-        clock = self._fleet.loop.clock
-        self._fleet.loop.at(clock + (moment - (clock - self._began)), then)
-
-    def _first_token(self, delivery: AtOnce) -> None:
-        delivery.speaks()
-        self._speaks()
-        self._await(delivery.opened.end, partial(self._end, delivery))
-
-    def _end(self, delivery: AtOnce) -> None:
-        self._router.well(self._run, delivery)
-        self._over()
+    def goes(self, asked: Asked) -> None:
+        """On its way, to its end."""
+        way = self._router.through(asked, self._run, self._speaks if self._fleet.streaming else None)
+        Walk(way, self._fleet.loop, self._over).start()
 
     def _speaks(self) -> None:
         """Something comes that whoever asked can see."""
-        if self._first < 0.0:
-            self._first = self._fleet.loop.clock - self._began
+        if self._first is None:
+            self._first = self._fleet.loop.clock - self._run.began
 
     def _over(self) -> None:
-        fleet, run = self._fleet, self._run
-        duration = fleet.loop.clock - self._began
-        first = self._first if self._first >= 0.0 else None
-        fleet.series.ended(self._began, self._router.outcome, run.attempts, first=first, duration=duration)
-        fleet.left()
+        self._fleet.over(self._run.began, self._router.outcome, self._run.attempts, first=self._first)
 
 
 @contextmanager

@@ -33,9 +33,29 @@ if TYPE_CHECKING:
 
 
 class AtOnce(Delivery):
-    """An attempt of which it is known what will be heard, and when."""
+    """An attempt that is sent when its request comes, and of which it is known what will be heard, and when.
 
-    __slots__ = ()
+    Told `goes`, it calls *over* with its run when the request is over; *first* is then when its first token came.
+    """
+
+    __slots__ = ("_loop", "_over", "first")
+
+    _shell: SimulatedRouter
+
+    def goes(self, loop: QuickLoop, over: Callable[[AtOnce], None]) -> None:
+        """On its way, to its first token or its end."""
+        self._loop, self._over = loop, over
+        self.first: float | None = None  # seconds
+        course = self.opened.course
+        if self.call.streaming:
+            loop.at(loop.clock + course.first, self._speaks)
+        else:
+            loop.at(loop.clock + course.end, self._ends)
+
+    @property
+    def run(self) -> Run:
+        """The request's."""
+        return self._run
 
     @property
     def opened(self) -> SimulatedExchange:
@@ -43,14 +63,22 @@ class AtOnce(Delivery):
         exchange: Any = self._exchange  # the router's `exchange` makes no others
         return exchange  # type: ignore[no-any-return]  # see above
 
-    def ends(self) -> None:
-        """The whole answer has come; a whole one says its first word with it."""
-        exchange = self.opened
-        usage = exchange.ends()
+    def _speaks(self) -> None:
+        """The first token of a stream has come."""
+        self.speaks()
+        loop = self._loop
+        self.first = passed = loop.clock - self._run.began
+        loop.at(loop.clock + (self.opened.course.end - passed), self._ends)
+
+    def _ends(self) -> None:
+        """The whole answer has come; one that is no stream says its first word with it."""
+        usage = self.opened.ends()
         if not self.said_something:
             self.speaks()
         self.settle(usage)
         self.close()
+        self._shell.well(self._run)
+        self._over(self)
 
 
 class SimulatedRouter(Router):
@@ -80,20 +108,12 @@ class SimulatedRouter(Router):
     def exchange(
         self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
     ) -> Exchange:
-        asked, name, loop = self._asked[id(request)], target.name, self._loop
-        course, accounts = self._world.asked(name, loop.clock, asked.prompt, asked.answer, streaming=call.streaming)
+        asked, name, loop, streaming = self._asked[id(request)], target.name, self._loop, call.streaming
+        course, accounts = self._world.asked(name, loop.clock, asked.prompt, asked.answer, streaming=streaming)
         if not self._repeats:
             self._texts += 1
-        made: Any = SimulatedExchange(  # has all that an attempt asks of an `Exchange`
-            course,
-            accounts,
-            limits,
-            name=name,
-            prompt=asked.prompt,
-            text=f"{self._texts} ",
-            streaming=call.streaming,
-            loop=loop,
-        )
+        # It has all that an attempt asks of an `Exchange`.
+        made: Any = SimulatedExchange(course, accounts, limits, loop, name, asked.prompt, self._texts, streaming)
         return made  # type: ignore[no-any-return]  # see above
 
     def prompt_tokens(self, request: Request) -> int:
@@ -136,9 +156,8 @@ class SimulatedRouter(Router):
         self._begun[id(run)] = delivery
         return None
 
-    def well(self, run: Run, delivery: AtOnce) -> None:
-        """The answer of *delivery* is whole, and the request is over."""
-        delivery.ends()
+    def well(self, run: Run) -> None:
+        """The answer to *run* is whole, and the request is over."""
         self._ended(run, SUCCESS)
 
     async def through(self, asked: Asked, run: Run, first: Callable[[], None] | None) -> None:
