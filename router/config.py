@@ -241,6 +241,8 @@ class Route:
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, repr=False, compare=False)
     ranks: tuple[Tier, ...] = field(init=False, repr=False, compare=False)
     terms: Terms = field(init=False, repr=False, compare=False)
+    is_strict: bool = field(init=False, repr=False, compare=False)
+    """Whether a field is held to `strict` by its name: then the provider's default for it may exclude a deployment."""
 
     def __post_init__(self) -> None:
         tiers: dict[int, list[Deployment]] = {}
@@ -252,6 +254,8 @@ class Route:
         object.__setattr__(self, "tiers", sorted_tiers)
         object.__setattr__(self, "ranks", tuple(Tier(tier) for tier in sorted_tiers))
         object.__setattr__(self, "terms", usual(self))
+        by_name = (level for name, level in self.fidelity.items() if name != "default")
+        object.__setattr__(self, "is_strict", "strict" in by_name)
 
     def under(self, policy: Policy) -> Route:
         """The same route under another policy; what was made of its deployments is not made again."""

@@ -52,4 +52,8 @@ def _passes(change: Change, own: Fidelity | None, default: Fidelity) -> bool:
 
 def asked_changes(changes: Iterable[Change]) -> int:
     """How many changes concern something that was asked for; these put a deployment behind one that has none."""
-    return sum(1 for change in changes if change.how != "defaulted")
+    count = 0
+    for change in changes:
+        if change.how != "defaulted":
+            count += 1
+    return count

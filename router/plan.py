@@ -27,7 +27,7 @@ class Plan:
     *route*: its name. *policy*: the route's, with what the request says otherwise.
     """
 
-    __slots__ = ("_candidates", "_count", "_excluded", "_passed", "_route", "_setting", "_source", "policy", "request",
+    __slots__ = ("_candidates", "_count", "_excluded", "_route", "_setting", "_source", "_walk", "policy", "request",
                  "route")  # fmt: skip
 
     def __init__(
@@ -36,12 +36,11 @@ class Plan:
         route: Route,
         terms: Terms,
         setting: Setting,
-        source: Iterator[Candidate | Excluded],
-        *,
-        passed: Sequence[Excluded] = (),
+        walk: Walk,
     ) -> None:
         self.request, self.route, self.policy = request, route.name, terms.policy
-        self._route, self._setting, self._source, self._passed = route, setting, source, passed
+        self._route, self._setting, self._walk = route, setting, walk
+        self._source: Iterator[Candidate | Excluded] | None = None  # once more than the first candidate was wanted
         self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
         self._excluded: list[Excluded] = []
@@ -67,7 +66,7 @@ class Plan:
 
         Only ever longer; who is put off may still become a candidate.
         """
-        return self._passed
+        return self._walk.passed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,7 +126,13 @@ class Plan:
 
     def _work_out(self, place: int | None) -> None:
         known = self._candidates
-        if place is not None and len(known) > place:
+        if self._source is None:
+            if not known and (head := self._walk.head()) is not None:
+                known.append(head)
+            if place is not None and len(known) > place:
+                return
+            self._source = self._walk.steps()
+        elif place is not None and len(known) > place:
             return
         for found in self._source:
             if found.__class__ is not Candidate:
@@ -161,4 +166,4 @@ def make_plan(
     """
     agreed = terms(route, request)
     walk = Walk(request, route, agreed, setting, rng=rng, streaming=streaming, key=key, tokens=tokens)
-    return Plan(request, route, agreed, setting, walk.steps(), passed=walk.passed)
+    return Plan(request, route, agreed, setting, walk)

@@ -42,8 +42,8 @@ class Walk:
     *passed*: who was passed over so far; who is put off behind all tiers may still become a candidate.
     """
 
-    __slots__ = ("_full", "_key", "_moved", "_nobody", "_request", "_resting", "_rng", "_route", "_setting", "_shut",
-                 "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
+    __slots__ = ("_ahead", "_full", "_key", "_moved", "_nobody", "_request", "_rest", "_resting", "_rng", "_route", "_setting",
+                 "_shut", "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +67,29 @@ class Walk:
         self._resting: tuple[tuple[float, Deployment], ...] = ()
         self._shut: tuple[tuple[Deployment, Excluded], ...] = ()
         self._nobody = True  # is a candidate so far
+        self._rest: Iterable[Deployment] | None = None  # of the first tier, once its head was looked at
+        self._ahead: Candidate | Excluded | None = None  # what was found there, if it is not the first candidate
+
+    def head(self) -> Candidate | None:
+        """The first candidate, where that is who comes first in order: nearly always, and cheaper than to begin a walk.
+
+        None where it is not so simple. In both cases `steps` goes on from there.
+        """
+        ranks, standing = self._route.ranks, self._setting.standing
+        if not ranks:
+            return None
+        tier, now = ranks[0], self._setting.now()
+        order = iter(self._in_order(tier))
+        deployment = next(order)
+        if standing.unhindered(deployment, tier, now):
+            self._ahead = found = self._candidate(deployment)
+            if isinstance(found, Candidate):
+                group, why = self._group(found, tier, now, well=True)
+                if not group:
+                    self._nobody, self._rest, self._ahead = False, order, None
+                    return _moved(found, why) if why else found
+        self._rest = chain((deployment,), order)
+        return None
 
     def steps(self) -> Iterator[Candidate | Excluded]:
         """Candidates in order, and the excluded where they are met.
@@ -79,16 +102,22 @@ class Walk:
         """
         return chain(chain.from_iterable(map(self._tier, self._route.ranks)), self._late())
 
+    def _members(self, tier: Tier) -> Iterable[Deployment]:
+        """The tier in its order, as far as it was not looked at before."""
+        rest, self._rest = self._rest, None
+        return self._in_order(tier) if rest is None else rest
+
     def _tier(self, tier: Tier) -> Iterator[Candidate | Excluded]:
         """The candidates of one tier that may be asked now, and who is out for good; the others are noted."""
         behind: list[tuple[int, Candidate]] = []
         standing, clock = self._setting.standing, self._setting.now
-        for deployment in self._in_order(tier):
+        for deployment in self._members(tier):
             now = clock()
+            ahead, self._ahead = self._ahead, None
             well = standing.unhindered(deployment, tier, now)  # nearly always: then nothing else need be asked
             if not well and self._is_put_off(deployment, now):
                 continue
-            found = self._candidate(deployment)
+            found = ahead or self._candidate(deployment)
             if isinstance(found, Excluded):
                 self.passed.append(found)
                 yield found
@@ -229,7 +258,8 @@ class Walk:
         except Untranslatable as error:
             bad = self._forbidden(error.changes)
             return Excluded(name, "; ".join([str(error), *map(str, bad)]), error.changes)
-        if call.changes and (bad := self._forbidden(call.changes)):
+        changes = call.changes
+        if changes and (self._is_strict or asked_changes(changes)) and (bad := self._forbidden(changes)):
             return Excluded(name, "; ".join(str(change) for change in bad), call.changes)
         if endpoint.context is not None and (out := self._too_long(endpoint, endpoint.context)) is not None:
             return Excluded(name, out, call.changes)
@@ -237,6 +267,11 @@ class Walk:
         if self._terms.policy.max_cost is not None and (out := self._terms.refuses_cost(found.cost.usd)) is not None:
             return Excluded(name, out, call.changes)
         return found
+
+    @property
+    def _is_strict(self) -> bool:
+        """Whether a change of what was not even asked may exclude somebody."""
+        return self._route.is_strict or self._request.fidelity is not None
 
     def _forbidden(self, changes: tuple[Change, ...]) -> list[Change]:
         """The changes that the fidelity of route and request does not let pass."""
