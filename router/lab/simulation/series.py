@@ -59,13 +59,9 @@ class Series:
         bucket = self._bucket(began)
         bucket.requests += 1
         bucket.attempts += len(attempts)
-        if len(attempts) == 1 and attempts[0].started == 0.0:  # nearly always
-            self._attempt(attempts[0], bucket)
-            usd = attempts[0].cost.usd
-        else:
-            for attempt in attempts:
-                self._attempt(attempt, self._bucket(began + attempt.started))
-            usd = sum_costs([attempt.cost for attempt in attempts]).usd
+        for attempt in attempts:
+            self._attempt(attempt, self._bucket(began + attempt.started) if attempt.started else bucket)
+        usd = attempts[0].cost.usd if len(attempts) == 1 else sum_costs([one.cost for one in attempts]).usd
         if usd is not None:
             bucket.usd += usd
         elif attempts:
