@@ -27,7 +27,7 @@ class Plan:
     *route*: its name. *policy*: the route's, with what the request says otherwise.
     """
 
-    __slots__ = ("_candidates", "_count", "_excluded", "_route", "_setting", "_source", "_walk", "policy", "request",
+    __slots__ = ("_candidates", "_count", "_excluded", "_route", "_setting", "_source", "_terms", "_walk", "policy", "request",
                  "route")  # fmt: skip
 
     def __init__(
@@ -39,7 +39,7 @@ class Plan:
         walk: Walk,
     ) -> None:
         self.request, self.route, self.policy = request, route.name, terms.policy
-        self._route, self._setting, self._walk = route, setting, walk
+        self._route, self._terms, self._setting, self._walk = route, terms, setting, walk
         self._source: Iterator[Candidate | Excluded] | None = None  # once more than the first candidate was wanted
         self._count = len(route.deployments)
         self._candidates: list[Candidate] = []
@@ -96,6 +96,18 @@ class Plan:
         if bar is not None and not (bar.kind == "circuit" and (own or (candidate.trickle and not failed))):
             return None
         return standing.ready_in(candidate.target, now)
+
+    def is_outdated(self) -> bool:
+        """Whether somebody who was out for a while may be asked again, as things stand now."""
+        shut = self._walk.shut
+        if not shut:
+            return False
+        standing, now = self._setting.standing, self._setting.now()
+        return any(standing.barred(deployment, now) is None for deployment in shut)
+
+    def renewed(self) -> Plan:
+        """The plan for the same request, as things stand now."""
+        return Plan(self.request, self._route, self._terms, self._setting, self._walk.anew())
 
     def give_back_retry(self, candidate: Candidate) -> None:
         """A retry that was taken out of *candidate*'s bucket and not made."""

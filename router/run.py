@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from router.watch import Watch
 
 T = TypeVar("T", bound=Entrant)
+LOOK = 1.0  # seconds after which whoever waits looks whether somebody else is back
 NAMED = 3  # deployments that were passed over which an attempt names, each with its why
 Attempting = Callable[["Run", Try], Awaitable[T]]
 """Makes the attempt that a step says."""
@@ -126,8 +127,8 @@ class Run:
             from tenacity import AsyncRetrying  # only now: most processes never need it, and `import router` is quicker
 
             if self.step.delay:
-                await asyncio.sleep(self.step.delay)
-            crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=asyncio.sleep, reraise=True)
+                await self._sleep(self.step.delay)
+            crank = AsyncRetrying(retry=self._retry, wait=self._wait, stop=_never, sleep=self._sleep, reraise=True)
             try:
                 return await crank(self._turn, attempt)
             except ProviderError as error:
@@ -143,23 +144,54 @@ class Run:
         return self._later(attempt, step) if step.delay else attempt(self, step)
 
     async def _later(self, attempt: Attempting[T], step: Try) -> T:
-        await asyncio.sleep(step.delay)
-        self._still_may(step)
-        return await attempt(self, step)
+        await self._sleep(step.delay)
+        return await attempt(self, self._still_may())
 
-    def _still_may(self, step: Try) -> None:
-        """Whether *step*, which was decided before a wait, still holds: others have made experiences meanwhile.
+    async def _sleep(self, seconds: float) -> None:
+        """Wait as the step says; when meanwhile somebody could be asked sooner, it is decided anew."""
+        until = self.time() + seconds
+        while (left := until - self.time()) > 0:
+            await asyncio.sleep(min(left, LOOK))
+            if left > LOOK and self._could_be_sooner(until - self.time()):
+                if isinstance(self.step, Try):
+                    self._unspend(self.candidate(self.step))
+                self._advance()
+                until = self.time() + (self.step.delay if isinstance(self.step, Try) else 0.0)
+
+    def _could_be_sooner(self, left: float) -> bool:
+        """Whether, as things stand now, another one could be asked well before the *left* seconds are over."""
+        plan = self.plan.renewed() if self.plan.is_outdated() else self.plan
+        step = next_step(plan, self.attempts, self.elapsed, Random(0))  # a question: it draws nothing of the request's
+        if not isinstance(step, Try) or step.delay >= left - LOOK:
+            return False
+        found, awaited = plan.candidate(step.place), self.step
+        return found is not None and isinstance(awaited, Try) and found.deployment != self.candidate(awaited).deployment
+
+    def _still_may(self) -> Try:
+        """The step, which was decided before a wait, if it still holds: others have made experiences meanwhile.
 
         Raises:
             Resting: whom it asks may not be asked any more. That is no attempt; it only leads to the next decision.
         """
+        step = self.step
+        if isinstance(step, Stop):
+            raise Resting(step.why)
         candidate = self.candidate(step)
-        failed = sum(attempt.deployment == candidate.deployment for attempt in self.attempts)
-        if self.plan.wait(candidate, failed=failed) is None:
-            if failed:
-                self.plan.give_back_retry(candidate)
+        wait = self.plan.wait(candidate, failed=self._failed(candidate)) if step.delay else 0.0
+        if wait is None or (wait > LOOK and self._could_be_sooner(wait)):
+            self._unspend(candidate)
             message = "it may not be asked any more, after the wait for it"
             raise Resting(message, deployment=candidate.deployment)
+        return step
+
+    def _failed(self, candidate: Candidate) -> int:
+        """How often this request has failed there."""
+        return sum(attempt.deployment == candidate.deployment for attempt in self.attempts)
+
+    def _unspend(self, candidate: Candidate) -> None:
+        """A retry that was decided is not made."""
+        if self._failed(candidate):
+            self.plan.give_back_retry(candidate)
 
     def _first(self, attempt: Attempting[T], step: Try) -> Awaitable[T]:
         """The first attempt; and beside it a second one, where the policy hedges and this one is silent for too long."""
@@ -175,8 +207,9 @@ class Run:
         if seconds is None:
             return await self._try(attempt, step)
         if step.delay:
-            await asyncio.sleep(step.delay)
-            self._still_may(step)
+            await self._sleep(step.delay)
+            step = self._still_may()
+            first = self.candidate(step).deployment
         began = self.elapsed
         won = await race(attempt(self, step), seconds, lambda: self._second(attempt, step, hedges))
         if won.deployment != first:
@@ -191,17 +224,16 @@ class Run:
 
     async def _turn(self, attempt: Attempting[T]) -> T:
         """One attempt; tenacity awaits only what is itself a coroutine function, and sleeps itself."""
-        assert isinstance(self.step, Try)  # noqa: S101  # it is only turned while there is a next step
-        if self.step.delay:
-            self._still_may(self.step)
-        return await attempt(self, self.step)
+        return await attempt(self, self._still_may())
 
     def _decided(self, elapsed: float) -> Try | Stop:
         """The policy's answer *elapsed* seconds after the request came in; told to whoever listens."""
-        watch = self.watch
+        watch, is_anew = self.watch, elapsed > 0.0 and self.plan.is_outdated()
+        if is_anew:
+            self.plan, self._named = self.plan.renewed(), 0
         if watch is None:
             return next_step(self.plan, self.attempts, elapsed, self._rng)
-        watch.looks(self, elapsed)
+        watch.looks(self, elapsed, is_anew=is_anew)
         step = next_step(self.plan, self.attempts, elapsed, self._rng)
         watch.decided(self, step)
         return step
@@ -210,7 +242,7 @@ class Run:
         self.step = self._decided(self.elapsed)
         if isinstance(self.step, Try):
             candidate = self.candidate(self.step)
-            if any(attempt.deployment == candidate.deployment for attempt in self.attempts):
+            if self._failed(candidate):
                 self.plan.spend_retry(candidate)  # taken with the decision: others decide while this one waits
 
     def _retry(self, state: RetryCallState) -> bool:

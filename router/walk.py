@@ -70,6 +70,16 @@ class Walk:
         self._rest: Iterable[Deployment] | None = None  # of the first tier, once its head was looked at
         self._ahead: Candidate | Excluded | None = None  # what was found there, if it is not the first candidate
 
+    @property
+    def shut(self) -> tuple[Deployment, ...]:
+        """Who was met so far and is not to be asked for a while: their circuits are open, or their keys are dead."""
+        return tuple([deployment for deployment, _ in self._shut])
+
+    def anew(self) -> Walk:
+        """The same way from its beginning, as things stand then."""
+        return Walk(self._request, self._route, self._terms, self._setting, rng=self._rng, streaming=self._streaming,
+                    key=self._key, tokens=self._tokens)  # fmt: skip
+
     def head(self) -> Candidate | None:
         """The first candidate, where that is who comes first in order: nearly always, and cheaper than to begin a walk.
 

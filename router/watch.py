@@ -26,10 +26,12 @@ class Watch:
         self._emit, self._trace = emit, trace
         self._told = 0  # of those who were passed over, how many have been told of
 
-    def looks(self, run: Run, elapsed: float) -> None:
-        """A decision is about to be made, *elapsed* seconds after the request came in."""
+    def looks(self, run: Run, elapsed: float, *, is_anew: bool = False) -> None:
+        """A decision is about to be made, *elapsed* seconds after the request came in; *is_anew*: by a new plan."""
+        if is_anew:
+            self._told = 0
         if self._trace is not None:
-            self._trace.looks(elapsed, len(run.attempts))
+            self._trace.looks(elapsed, len(run.attempts), is_anew=is_anew)
 
     def decided(self, run: Run, step: Try | Stop) -> None:
         """*step* is what has been decided."""

@@ -153,9 +153,10 @@ class _Again:
     def apart(self) -> Iterator[Turn]:
         """As far as the record knows how the deployments answer."""
         attempts: list[Attempt] = []
-        elapsed, is_along = 0.0, True
+        elapsed, is_along, place = 0.0, True, -1
         while True:
-            step = self._step_after(len(attempts)) if is_along else None
+            place = self._next_step(place, len(attempts)) if is_along else len(self._steps)
+            step = self._steps[place] if place < len(self._steps) else None
             if step is not None:
                 elapsed = step["elapsed"]
                 self._remember(step)
@@ -167,6 +168,9 @@ class _Again:
             if isinstance(decision, Stop):
                 yield Turn(elapsed, then, now, passed, "")
                 return
+            if now == then and self._next_step(place, len(attempts)) < len(self._steps):
+                yield Turn(elapsed, then, now, passed, "decided anew before it was asked")
+                continue
             known = self._known(now["try"], decision, attempts, elapsed, is_same=now == then)
             yield Turn(elapsed, then, now, passed, known if isinstance(known, str) else _outcome(known))
             if isinstance(known, str) or known.error is None:
@@ -178,10 +182,14 @@ class _Again:
             self._note(decision, known, began=self._now + decision.delay, took=elapsed - began)
             attempts.append(known)
 
-    def _step_after(self, attempts: int) -> Mapping[str, Any] | None:
-        return next((step for step in self._steps if step["attempts"] == attempts), None)
+    def _next_step(self, place: int, attempts: int) -> int:
+        """Where the next decision on record behind *place* stands that was made after so many attempts; else the end."""
+        behind = range(place + 1, len(self._steps))
+        return next((one for one in behind if self._steps[one]["attempts"] == attempts), len(self._steps))
 
     def _remember(self, step: Mapping[str, Any]) -> None:
+        if step.get("anew"):
+            self._plan, self._seen, self._passed = self._plan.renewed(), 0, 0
         self._now = step["now"]
         self._chance.put_in(step["draws"])
         self._standing.health = Health.restored(step["health"], self._deployments)

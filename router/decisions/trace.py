@@ -48,12 +48,15 @@ class Trace:
         """The clock that the plan goes by: it stands still while a decision is made."""
         return self._clock() if self._still is None else self._still
 
-    def looks(self, elapsed: float, attempts: int) -> None:
-        """A decision is about to be made after so many *attempts*."""
+    def looks(self, elapsed: float, attempts: int, *, is_anew: bool = False) -> None:
+        """A decision is about to be made after so many *attempts*; *is_anew*: by a new plan."""
+        if is_anew:
+            self._seen = self._passed = 0
         now = self._still = self._clock()
         self.rng.tape = []
         health = self._health.snapshot(self._deployments, now)
         step = {"elapsed": elapsed, "now": now, "attempts": attempts, "health": health}
+        step |= {"anew": True} if is_anew else {}
         if self._affinity is not None and self._conversation is not None:
             warm = self._health.memory.warm(self._conversation, now, self._affinity.seconds)
             step |= {"warm": [warm.deployment, warm.at, warm.tokens]} if warm is not None else {}
