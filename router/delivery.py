@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from providers.types import Chunk
 from router import estimate
-from router.errors import NoPlace
+from router.errors import NoPlace, Resting
 from router.events import Waiting
+from router.run import LOOK
 from router.under_way import UnderWay
 
 if TYPE_CHECKING:
@@ -72,14 +73,39 @@ class Delivery(UnderWay):
             None, "as many calls are under way as the limit of concurrency, or what refusals have taught, allows"
         )
         try:
-            async with asyncio.timeout(self._left):
-                await turn
+            await self._turn(turn, slots)
         except TimeoutError:
             slots.leave(waiter)
             raise self._no_place(max(slots.wait(), 1.0)) from None
         except BaseException:
             slots.leave(waiter)  # also where its turn has just come
             raise
+
+    async def _turn(self, turn: asyncio.Future[None], slots: Slots) -> None:
+        """Wait for *turn*.
+
+        Raises:
+            TimeoutError: it has not come within the time of this attempt.
+            Resting: somebody else can be asked sooner.
+        """
+        until = self._run.now + self._left
+        while not turn.done():
+            left = until - self._run.now
+            if left <= 0:
+                raise TimeoutError
+            await asyncio.wait((turn,), timeout=min(left, LOOK))
+            if not turn.done():
+                self._look_up(slots.wait())
+
+    def _look_up(self, left: float) -> None:
+        """Look whether somebody else can be asked, while there are *left* seconds to wait.
+
+        Raises:
+            Resting: he can. That is no attempt; it only leads to the next decision.
+        """
+        if left > LOOK and self._run.could_be_sooner(self._candidate, left):
+            message = "somebody else can be asked sooner"
+            raise Resting(message, deployment=self.deployment)
 
     async def _wait_for_place(self, account: Account) -> None:
         """Wait until a minute, the account's or the deployment's own, has a place."""
@@ -94,7 +120,9 @@ class Delivery(UnderWay):
             raise self._no_place(wait)
         self._waits(wait, "the requests or tokens per minute that it may have are used up")
         try:
-            await asyncio.sleep(wait)
+            while (left := place.at - self._run.now) > 0:
+                await asyncio.sleep(min(left, LOOK))
+                self._look_up(place.at - self._run.now)
         except BaseException:
             self._give_places_back()
             raise

@@ -105,9 +105,9 @@ class Plan:
         standing, now = self._setting.standing, self._setting.now()
         return any(standing.barred(deployment, now) is None for deployment in shut)
 
-    def renewed(self) -> Plan:
-        """The plan for the same request, as things stand now."""
-        return Plan(self.request, self._route, self._terms, self._setting, self._walk.anew())
+    def renewed(self, rng: Random | None = None) -> Plan:
+        """The plan for the same request, as things stand now; by the chance *rng*, or the same as before."""
+        return Plan(self.request, self._route, self._terms, self._setting, self._walk.anew(rng))
 
     def give_back_retry(self, candidate: Candidate) -> None:
         """A retry that was taken out of *candidate*'s bucket and not made."""

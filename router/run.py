@@ -152,20 +152,25 @@ class Run:
         until = self.time() + seconds
         while (left := until - self.time()) > 0:
             await asyncio.sleep(min(left, LOOK))
-            if left > LOOK and self._could_be_sooner(until - self.time()):
-                if isinstance(self.step, Try):
-                    self._unspend(self.candidate(self.step))
+            step = self.step
+            if (
+                left > LOOK
+                and isinstance(step, Try)
+                and self.could_be_sooner(self.candidate(step), until - self.time())
+            ):
+                self.unspend(self.candidate(step))
                 self._advance()
                 until = self.time() + (self.step.delay if isinstance(self.step, Try) else 0.0)
 
-    def _could_be_sooner(self, left: float) -> bool:
+    def could_be_sooner(self, awaited: Candidate, left: float) -> bool:
         """Whether, as things stand now, another one could be asked well before the *left* seconds are over."""
-        plan = self.plan.renewed() if self.plan.is_outdated() else self.plan
-        step = next_step(plan, self.attempts, self.elapsed, Random(0))  # a question: it draws nothing of the request's
+        dice = Random(0)  # a question: it draws nothing of the request's, and works out nothing of its plan
+        plan = self.plan.renewed(dice)
+        step = next_step(plan, self.attempts, self.elapsed, dice)
         if not isinstance(step, Try) or step.delay >= left - LOOK:
             return False
-        found, awaited = plan.candidate(step.place), self.step
-        return found is not None and isinstance(awaited, Try) and found.deployment != self.candidate(awaited).deployment
+        found = plan.candidate(step.place)
+        return found is not None and found.deployment != awaited.deployment
 
     def _still_may(self) -> Try:
         """The step, which was decided before a wait, if it still holds: others have made experiences meanwhile.
@@ -178,8 +183,8 @@ class Run:
             raise Resting(step.why)
         candidate = self.candidate(step)
         wait = self.plan.wait(candidate, failed=self._failed(candidate)) if step.delay else 0.0
-        if wait is None or (wait > LOOK and self._could_be_sooner(wait)):
-            self._unspend(candidate)
+        if wait is None or (wait > LOOK and self.could_be_sooner(candidate, wait)):
+            self.unspend(candidate)
             message = "it may not be asked any more, after the wait for it"
             raise Resting(message, deployment=candidate.deployment)
         return step
@@ -188,7 +193,7 @@ class Run:
         """How often this request has failed there."""
         return sum(attempt.deployment == candidate.deployment for attempt in self.attempts)
 
-    def _unspend(self, candidate: Candidate) -> None:
+    def unspend(self, candidate: Candidate) -> None:
         """A retry that was decided is not made."""
         if self._failed(candidate):
             self.plan.give_back_retry(candidate)

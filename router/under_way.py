@@ -15,6 +15,7 @@ from providers.quick import quick
 from providers.retry_after import nothing_left
 from providers.types import Attempt, Change, Chunk, Completion, Cost, Folder, Request, Usage
 from router import estimate
+from router.errors import Resting
 from router.events import CircuitChanged, CoolingDown, Event, KeySetAside
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Shell(Protocol):
 class UnderWay:
     """One attempt, from the moment that it takes its key. Recorded exactly once, however it ends."""
 
-    __slots__ = ("_attempt", "_began", "_candidate", "_chosen", "_exchange", "_folder", "_places", "_run", "_sent",
+    __slots__ = ("_attempt", "_began", "_candidate", "_chosen", "_exchange", "_folder", "_is_none", "_places", "_run", "_sent",
                  "_shell", "_slots", "_step", "_ticket", "call", "over", "pending", "said_something")  # fmt: skip
 
     def __init__(self, shell: Shell, run: Run, step: Try, call: Call | None = None) -> None:
@@ -86,7 +87,7 @@ class UnderWay:
         self._folder = Folder()
         self.pending: list[Chunk] = []
         self._attempt: Attempt | None = None  # its record, once it is over
-        self.said_something = self.over = False
+        self.said_something = self.over = self._is_none = False
 
     @property
     def deployment(self) -> str:
@@ -191,7 +192,10 @@ class UnderWay:
         return self._completion()
 
     def failed(self, error: ProviderError) -> None:
-        """The attempt has failed."""
+        """The attempt has failed; or it is none, because it was left before anything was sent, for who can be asked sooner."""
+        if isinstance(error, Resting):
+            self._withdraw()
+            return
         self._shell.learn(error, self.call)
         health, now = self._shell.health, self._run.time()
         if self._sent is None:
@@ -217,8 +221,15 @@ class UnderWay:
         """Give back what the attempt holds. A stream that is left early is recorded as canceled."""
         if self._exchange is not None:
             self._exchange.close()
-        if self._attempt is None:
+        if self._attempt is None and not self._is_none:
             self.canceled()
+
+    def _withdraw(self) -> None:
+        self._shell.health.canceled(self._ticket)
+        self._run.unspend(self._candidate)
+        slots, self._slots, self._is_none = self._slots, (), True
+        for slot in slots:
+            slot.give_back()
 
     def _tell(self, state: State | None, why: str) -> None:
         if state is not None:

@@ -75,10 +75,10 @@ class Walk:
         """Who was met so far and is not to be asked for a while: their circuits are open, or their keys are dead."""
         return tuple([deployment for deployment, _ in self._shut])
 
-    def anew(self) -> Walk:
-        """The same way from its beginning, as things stand then."""
-        return Walk(self._request, self._route, self._terms, self._setting, rng=self._rng, streaming=self._streaming,
-                    key=self._key, tokens=self._tokens)  # fmt: skip
+    def anew(self, rng: Random | None = None) -> Walk:
+        """The same way from its beginning, as things stand then; by the chance *rng*, or the same as before."""
+        return Walk(self._request, self._route, self._terms, self._setting, rng=rng or self._rng,
+                    streaming=self._streaming, key=self._key, tokens=self._tokens)  # fmt: skip
 
     def head(self) -> Candidate | None:
         """The first candidate, where that is who comes first in order: nearly always, and cheaper than to begin a walk.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -26,9 +27,12 @@ ASK = {"model": "chat", "messages": [{"role": "user", "content": "17 * 23?"}]}
 QUICK = Conduct(latency=0.5, spread=0.0)
 
 
-def written(**policy: Any) -> dict[str, Any]:
+FEW = {"requests_per_minute": 2}
+
+
+def written(beta: Any = FEW, **policy: Any) -> dict[str, Any]:
     """Alpha first, and beta, which takes two calls a minute."""
-    limits = {"beta": {"limits": {"requests_per_minute": 2}}}
+    limits = {"beta": {"limits": beta}}
     return {
         "providers": {
             name: {"base_url": f"http://{name}.test/v1", "api_key": "k", **limits.get(name, {})}
@@ -39,14 +43,20 @@ def written(**policy: Any) -> dict[str, Any]:
     }
 
 
-def answered(alpha: Script, *, count: int = 8, every: float = 0.5, **policy: Any) -> tuple[list[Any], list[Any]]:
-    """When each of *count* callers, who come one after the other, has his answer and from whom; and all events."""
+def answered(
+    alpha: Script, *, count: int = 8, every: float = 0.5, beta: Any = FEW, seconds: float = 0.5
+) -> tuple[list[Any], list[Any]]:
+    """When each of *count* callers, who come one after the other, has his answer and from whom; and all events.
+
+    *beta*: its limits; it takes so many *seconds*.
+    """
     events: list[Any] = []
+    slow = replace(QUICK, latency=seconds)
 
     async def main() -> list[Any]:
-        providers = [VirtualProvider("alpha", alpha, Random(1)), VirtualProvider("beta", always(QUICK), Random(2))]
+        providers = [VirtualProvider("alpha", alpha, Random(1)), VirtualProvider("beta", always(slow), Random(2))]
         transports = VirtualTransports(*providers)
-        opened = Router.open(written(**policy), environ={}, rng=Random(1), transports=transports, hooks=[events.append])
+        opened = Router.open(written(beta), environ={}, rng=Random(1), transports=transports, hooks=[events.append])
         loop = asyncio.get_running_loop()
         async with opened as router:
 
@@ -96,6 +106,24 @@ def test_the_wait_of_one_is_not_cut_short_for_nothing():
 
     assert 59.0 < run_virtually(main()) < 68.0
     assert 1 == sum(isinstance(event, Waiting) for event in events)
+
+
+def test_a_queue_dissolves_when_another_one_is_back():
+    """Forty callers queue for two places a minute; when alpha is back, nobody is left in the queue."""
+    told, events = answered(windows(QUICK, (0.0, 10.0, DOWN)), count=40, every=0.2)
+    ended = [event for event in events if isinstance(event, RequestEnded)]
+
+    assert 2 == [name for _, name in told].count("beta")
+    assert max(at for at, _ in told) < 30.0
+    assert {"success", "Overloaded"} >= {one.outcome for end in ended for one in end.attempts}
+
+
+def test_a_full_account_is_left_for_who_is_back():
+    """The same for calls at once: whoever queues for a slot goes to alpha, unless he has asked it as often as he may."""
+    told, _ = answered(windows(QUICK, (0.0, 10.0, DOWN)), count=12, every=0.1, beta={"concurrency": 1}, seconds=20.0)
+
+    assert [name for _, name in told].count("alpha") >= 9
+    assert max(at for at, name in told if name == "alpha") < 25.0
 
 
 def test_a_caller_may_leave_while_he_waits():
