@@ -347,6 +347,8 @@ def one_line(text: str) -> str:
 def without(secret: str, text: str) -> str:
     """*text* without *secret*, and without a first part of it where the text was cut inside."""
     text = text.replace(secret, "***")
+    if secret[:4] not in text[-len(secret) :]:  # nearly always: there is no beginning of it
+        return text
     for length in range(min(len(secret) - 1, len(text)), 3, -1):
         if text.endswith(secret[:length]):
             return text[:-length] + "***"

@@ -21,6 +21,7 @@ from typing import Any, Literal, Self
 from router.snapshot import differing, rebuilt
 
 WINDOW = 60.0  # seconds of outcomes that the failure rate looks at
+OUTCOMES = 200  # of these that are kept
 LEAST = 5  # outcomes below which a rate says nothing
 RATE = 0.5
 JITTER = 0.2
@@ -50,7 +51,8 @@ class Circuit:
     trickled: float = float("-inf")
     successes: int = 0  # in a row, since it was opened
     reopenings: deque[float] = field(default_factory=lambda: deque(maxlen=2))
-    outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=200))
+    outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=OUTCOMES))
+    failed: int = 0  # of these
 
     def admits(self, now: float) -> bool:
         """Whether a call may go out now: a closed circuit's any, otherwise a single probe when it is time for one."""
@@ -89,7 +91,7 @@ class Circuit:
         """A call that began at *began* has succeeded. True if the state changed."""
         if self._is_late(began, probe=probe):
             return False
-        self.outcomes.append((now, True))
+        self._note(now, ok=True)
         self.in_a_row = 0
         if self.state == "closed":
             if self.opened and now - self.since > FORGIVEN * (1 + self.opened):
@@ -102,13 +104,14 @@ class Circuit:
             return False
         self._become("closed", now)
         self.outcomes.clear()
+        self.failed = 0
         return True
 
     def failure(self, now: float, began: float, rng: Random, *, probe: bool) -> bool:
         """A call that began at *began* has failed. True if the state changed."""
         if self._is_late(began, probe=probe):
             return False
-        self.outcomes.append((now, False))
+        self._note(now, ok=False)
         self.in_a_row += 1
         before = self.state
         if before == "closed":
@@ -144,7 +147,7 @@ class Circuit:
 
         The outcomes of the last minute only decide what the next one does to the circuit, and are left out.
         """
-        return differing(self, without=("outcomes",))
+        return differing(self, without=("outcomes", "failed"))
 
     @classmethod
     def restored(cls, said: Mapping[str, Any]) -> Self:
@@ -163,11 +166,21 @@ class Circuit:
         if probe and self.leased == began:
             self.lease = None
 
+    def _note(self, now: float, *, ok: bool) -> None:
+        if len(self.outcomes) == OUTCOMES:
+            self._forget_first()
+        self.outcomes.append((now, ok))
+        self.failed += not ok
+
+    def _forget_first(self) -> None:
+        _, ok = self.outcomes.popleft()
+        self.failed -= not ok
+
     def _mostly_failing(self, now: float) -> bool:
-        if len(self.outcomes) < LEAST:
-            return False
-        recent = [ok for at, ok in self.outcomes if now - at <= WINDOW]
-        return len(recent) >= LEAST and recent.count(False) >= RATE * len(recent)
+        while self.outcomes and now - self.outcomes[0][0] > WINDOW:
+            self._forget_first()
+        count = len(self.outcomes)
+        return count >= LEAST and self.failed >= RATE * count
 
     def _open(self, now: float, rng: Random) -> None:
         seconds = min(self.cooldown * 2**self.opened, self.max_cooldown)

@@ -103,7 +103,7 @@ class Delivery(UnderWay):
         Raises:
             Resting: he can. That is no attempt; it only leads to the next decision.
         """
-        if left > LOOK and self._run.could_be_sooner(self._candidate, left):
+        if self._run.could_be_sooner(self._candidate, left):
             message = "somebody else can be asked sooner"
             raise Resting(message, deployment=self.deployment)
 

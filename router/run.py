@@ -150,20 +150,18 @@ class Run:
     async def _sleep(self, seconds: float) -> None:
         """Wait as the step says; when meanwhile somebody could be asked sooner, it is decided anew."""
         until = self.time() + seconds
-        while (left := until - self.time()) > 0:
+        while (left := until - self.time()) > 0 and isinstance(self.step, Try):
             await asyncio.sleep(min(left, LOOK))
-            step = self.step
-            if (
-                left > LOOK
-                and isinstance(step, Try)
-                and self.could_be_sooner(self.candidate(step), until - self.time())
-            ):
-                self.unspend(self.candidate(step))
+            candidate = self.candidate(self.step)
+            if self.could_be_sooner(candidate, until - self.time()):
+                self.unspend(candidate)
                 self._advance()
                 until = self.time() + (self.step.delay if isinstance(self.step, Try) else 0.0)
 
     def could_be_sooner(self, awaited: Candidate, left: float) -> bool:
         """Whether, as things stand now, another one could be asked well before the *left* seconds are over."""
+        if left <= LOOK:
+            return False
         dice = Random(0)  # a question: it draws nothing of the request's, and works out nothing of its plan
         plan = self.plan.renewed(dice)
         step = next_step(plan, self.attempts, self.elapsed, dice)
@@ -183,7 +181,7 @@ class Run:
             raise Resting(step.why)
         candidate = self.candidate(step)
         wait = self.plan.wait(candidate, failed=self._failed(candidate)) if step.delay else 0.0
-        if wait is None or (wait > LOOK and self.could_be_sooner(candidate, wait)):
+        if wait is None or self.could_be_sooner(candidate, wait):
             self.unspend(candidate)
             message = "it may not be asked any more, after the wait for it"
             raise Resting(message, deployment=candidate.deployment)
