@@ -123,31 +123,15 @@ def _problems(document: Document | None) -> Iterator[ConfigError | Problem]:
 
 
 def _finding(problem: ConfigError | Problem, document: Document) -> Finding:
+    from router.lint.about import about
     from router.lint.kinds import KINDS
 
-    route, deployment = _about(problem.path, document)
+    route, deployment = about(problem.path, document)
     foreign = problem.file is not None and problem.file != document.file
     message = f"{problem.file}: {problem.message}" if foreign else problem.message
     kind, path = KINDS[problem.code], problem.path or None
     fix = problem.hint or kind.fix
     return Finding(kind.severity, kind.code, message, route, deployment, path, problem.line, fix)
-
-
-def _about(path: str, document: Document) -> tuple[str | None, str | None]:
-    """The route and the deployment that a dotted *path* speaks of. Names may hold dots; so the file is asked."""
-    from router.problems import dotted
-
-    known = [steps for steps in document.lines if path == dotted(steps) or path.startswith(dotted(steps) + ".")]
-    steps = max(known, key=len, default=())
-    route = str(steps[1]) if len(steps) > 1 and steps[0] == "routes" else None
-    if len(steps) < 4 or steps[2] != "deployments":
-        return route, None
-    value = document.value
-    for step in steps[:4]:
-        value = value[step]
-    if route is not None:
-        return route, str(value.get("deployment")) if isinstance(value, dict) else str(value)
-    return None, f"{value.get('provider')}/{steps[1]}" if isinstance(value, dict) else None
 
 
 # -- for people -------------------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def _together(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
 def _tell(out: Console, found: tuple[Finding, list[str]]) -> None:
     finding, scenarios = found
     line = styled(f"{finding.severity}: ", "red" if finding.severity == "error" else "yellow")
-    where = " ".join(filter(None, (finding.route, finding.path if not finding.route else None)))
+    where = finding.path if finding.scenario is None else finding.route
     line.append(f"{clean(where)}: " if where else "", style="cyan").append(clean(finding.message))
     line.append(f"  [{', '.join(scenarios)}]" if scenarios else "", style="dim")
     out.print(line, soft_wrap=True)

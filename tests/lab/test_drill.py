@@ -306,6 +306,40 @@ def test_what_cannot_be_is_skipped_and_says_so():
     assert drill(routes(), ["duplicate-task"]).ok
 
 
+def test_a_stream_that_one_attempt_could_not_mend_says_what_to_mend():
+    """Attempts count for a stream that broke, too; and no sentence ends in a colon."""
+    report = drill(routes(policy={"attempts": 1}), ["cut"])
+    (finding,) = (one for one in report.findings if one.scenario == "cut")
+
+    assert "the stream broke after its first token; the one attempt was used up" in finding.message
+    assert "raise attempts to 2 or more" == finding.fix
+    assert not finding.message.rstrip().endswith(":")
+
+
+def test_a_script_of_ones_own_that_shows_nothing_is_a_finding():
+    """A slip in it would be green otherwise; a shipped one that does not fit a route is none."""
+    slip = Script("mine", troubles=(Trouble(("second",), Fault.reset(), When(first=2)),))
+    report = drill(routes(), [slip])
+    shipped = drill(routes(), ["duplicate-task"])
+
+    assert not report.ok
+    (finding,) = (one for one in report.findings if one.scenario == "mine")
+    assert "has shown nothing on any route" in finding.message
+    assert finding.fix
+    assert shipped.ok
+    assert ["skipped"] == [one.verdict for one in shipped.scenarios]
+
+
+def test_what_the_file_says_names_the_route_as_check_does(tmp_path):
+    """`route` and `deployment` are for machines."""
+    file = tmp_path / "routes.yaml"
+    file.write_text(f"routes:\n  chat:\n    deployments: [{MIXLAYER}, mixlayer/qwen3.5-9b]\n", "utf-8")
+    noted = [one for one in drill(file, ["one-500"]).findings if one.scenario is None]
+
+    assert noted
+    assert all(one.route == "chat" for one in noted)
+
+
 def test_where_nobody_was_asked_it_is_said_so():
     """Of a route whose budget has no room for the request."""
     result = one(routes(budget={"limit": "$0.0000001"}), "overloaded")

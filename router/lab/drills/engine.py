@@ -22,6 +22,7 @@ from router.lab.drills.stage import CLOCKS, Clock, Ground
 from router.lab.redirect import environ_for
 from router.lab.script import Script, load_scripts
 from router.lint import inspect
+from router.lint.about import about
 from router.lint.kinds import KINDS
 from router.problems import dotted, together
 
@@ -141,7 +142,7 @@ class _Drill:
                 results.append(result)
                 if self.progress is not None:
                     self.progress(len(results), total, result)
-        noted = tuple(self._noted())
+        noted = (*self._noted(), *self._unmet(results))
         return Report(self.config.file or "routes", tuple(results), noted, self.at_least, self.seed)
 
     def _routes(self) -> list[str]:
@@ -187,14 +188,30 @@ class _Drill:
         """Where *steps* stand, or what is nearest around them; None where the file does not speak of such things."""
         return self.document.line(steps) if steps[:1] in self.document.lines else None
 
+    def _unmet(self, results: Sequence[Result]) -> Iterator[Finding]:
+        """Scripts of one's own that have shown nothing on any route: a slip in one is no success of the routes."""
+        shipped = named_scenarios()
+        for script in self.scripts:
+            own = [result for result in results if result.name == script.name]
+            if own and script != shipped.get(script.name) and all(result.verdict == "skipped" for result in own):
+                yield Finding(
+                    severity="warning",
+                    message=f"the scenario has shown nothing on any route: {own[0].skipped}",
+                    scenario=script.name,
+                    fix="mend its `who`, `what` or `when`, or leave it out",
+                )
+
     def _noted(self) -> Iterator[Finding]:
         """What `router check` says of the file; every key is the lab's, so that none is missing."""
         for problem in inspect(self.loaded):
             kind = KINDS[problem.code]
             if kind.severity != "info":
+                route, deployment = about(problem.path, self.document)
                 yield Finding(
                     severity=kind.severity,
                     message=problem.message,
+                    route=route,
+                    deployment=deployment,
                     path=problem.path,
                     line=problem.line,
                     fix=problem.hint or kind.fix,

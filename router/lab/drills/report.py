@@ -44,7 +44,7 @@ class Finding:
 
     def __str__(self) -> str:
         """The place, what is wrong and what mends it."""
-        place = ", ".join(filter(None, (self.route, self.scenario))) or self.path or ""
+        place = self.path or "" if self.scenario is None else ", ".join(filter(None, (self.route, self.scenario)))
         line = f" (line {self.line})" if self.line is not None else ""
         fix = f"\n    {self.path}: {self.fix}" if self.fix and self.path else f"\n    {self.fix}" if self.fix else ""
         return f"{place}: {self.message}{line}{fix}"

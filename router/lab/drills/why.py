@@ -50,7 +50,7 @@ def _policy_path(played: Played, *keys: str) -> Steps:
 
 
 def _first_line(error: BaseException | None) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0].rstrip(": ") if str(error) else type(error).__name__
 
 
 # -- nobody else is there ---------------------------------------------------------------------------------------------
@@ -145,6 +145,9 @@ def _interrupted(error: object, heard: Heard, played: Played) -> Cause:
     alone = _alone(played)
     if alone is not None:
         return alone
+    used = _attempts_used(heard, played)
+    if used is not None:
+        return used._replace(message=f"the stream broke after its first token; {used.message}")
     why = f": {_first_line(also)}" if also is not None else ""
     return Cause(f"the stream broke after its first token and could not be mended{why}", path, None, name)
 
