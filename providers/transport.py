@@ -23,7 +23,7 @@ from io import BytesIO
 from math import inf
 from types import TracebackType
 from typing import Self, cast
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -115,9 +115,13 @@ _SENDING: ContextVar[_Sent] = ContextVar("sending")  # aiohttp's own tracing say
 
 
 class _Protocol(ResponseHandler):
-    """One connection's side of HTTP, which counts what comes before an answer: aiohttp itself never stops doing so."""
+    """One connection's side of HTTP, which counts what comes before an answer: aiohttp itself never stops doing so.
+
+    *used*: whether a request was sent on it before.
+    """
 
     interim = 0
+    used = False
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         code = data[0].code
@@ -145,7 +149,6 @@ class _Pool(aiohttp.BaseConnector):
     def __init__(self, *, limit: int, keepalive_timeout: float | None) -> None:
         super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
         self._factory: partial[_Protocol] = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # is one
-        self._used: WeakSet[object] = WeakSet()
 
     def abandon(self) -> None:
         """Never close anything, not even when this is collected."""
@@ -161,10 +164,9 @@ class _Pool(aiohttp.BaseConnector):
         while connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
+        protocol = cast("_Protocol | None", connection.protocol)  # the pool's own factory makes no others
         if protocol is not None:
-            _SENDING.get().reused = protocol in self._used
-            self._used.add(protocol)
+            _SENDING.get().reused, protocol.used = protocol.used, True
         return connection
 
 
