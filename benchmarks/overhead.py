@@ -754,11 +754,15 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def quiet() -> None:
+    """A failed attempt is logged as a warning. What writing it costs is the logging set-up's price, not the call's."""
+    logging.getLogger("router").addHandler(logging.NullHandler())
+
+
 def main() -> None:
     """Measure and print."""
     options = arguments()
-    # A failed attempt is logged as a warning. What writing it costs is the logging set-up's price, not the call's.
-    logging.getLogger("router").addHandler(logging.NullHandler())
+    quiet()
     with fake_provider() as base:
         if options.profile:
             asyncio.run(profiled(options, base))

@@ -51,3 +51,16 @@ def test_a_profile_says_what_ours_does_beyond_the_bare_client():
     assert "bare:" in printed
     assert "ours:" in printed
     assert "providers/" in printed
+
+
+def test_opcodes_are_counted_and_are_the_same_again():
+    """A number that varies would be no use: of a simulation there is no chance in it."""
+    program = [sys.executable, str(ROOT / "benchmarks" / "opcodes.py"), "whole", "simulated", "--count", "3"]
+    first, second = (
+        subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, timeout=100).stdout.splitlines()
+        for _ in range(2)
+    )
+
+    assert ["whole, bare", "whole, ours", "simulated"] == [line[:20].strip() for line in first]
+    assert first[-1] == second[-1]
+    assert 1000 < int(first[-1][20:29]) < 10_000
