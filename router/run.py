@@ -160,7 +160,7 @@ class Run:
 
     def could_be_sooner(self, awaited: Candidate, left: float) -> bool:
         """Whether, as things stand now, another one could be asked well before the *left* seconds are over."""
-        if left <= LOOK:
+        if left <= LOOK or not self.plan.may_be_sooner(awaited, left - LOOK):
             return False
         dice = Random(0)  # a question: it draws nothing of the request's, and works out nothing of its plan
         plan = self.plan.renewed(dice)

@@ -35,8 +35,8 @@ CONFIGS: dict[str, Callable[[], Config]] = {
     "one attempt": made(attempts=1),
     "restarted": made(on_interruption="restart"),
     "recovered": made(on_interruption="recover"),
-    "few a minute": made(limits={"requests_per_minute": 150, "tokens_per_minute": 90_000}),
-    "few at once": made(limits={"concurrency": 6}),
+    "few a minute": made(limits={"requests_per_minute": 220, "tokens_per_minute": 220_000}),
+    "few at once": made(limits={"concurrency": 16}),
 }
 
 
