@@ -130,11 +130,10 @@ class Health:
             return _bar("keys", pool.why_dead(now), min(max(rest.until - now, 0.0) for rest in pool.rests.values()))
         known = self._deployments.get(deployment.name)
         circuit = known.circuit if known is not None else None
-        if known is None or circuit is None or circuit.state == "closed":
+        if known is None or circuit is None or circuit.admits(now):
             return None
-        wait = circuit.retry_in(now)
-        why = f"its circuit is {'half-open' if circuit.state == 'half_open' else 'open'}{known.after}"
-        return _bar("circuit", why, wait) if wait > 0.0 else None
+        why = f"its circuit is {circuit.state.replace('_', '-')}{known.after}"
+        return _bar("circuit", why, circuit.retry_in(now))
 
     def ready_in(self, deployment: Deployment, now: float) -> float:
         """Seconds that *deployment* is not to be asked for: it asked for it, or its account's limits are used up."""
@@ -277,7 +276,7 @@ class Health:
         if account.slots is not None:
             account.slots.succeeded(ticket.began)
         if circuit is None:
-            return None  # it was forgotten meanwhile
+            return None  # never: whoever has a ticket has one
         return circuit.state if circuit.success(now, ticket.began, probe=ticket.probe) else None
 
     def failed(self, ticket: Ticket, error: ProviderError, now: float) -> State | None:

@@ -93,8 +93,7 @@ def _first(plan: Plan, elapsed: float, left: float, rng: Random) -> Try | Stop:
     if wait is None:
         return Stop("nobody", "no deployment may serve this request")
     if wait == 0:
-        limit = left * RESERVE if plan.policy.attempts > 1 and plan.may_have(1) else left  # as `_share` says
-        return _try(0, 0.0, limit, "first in order")
+        return _try(0, 0.0, _share(plan, 0, (), left), "first in order")
     delay = wait + rng.uniform(0, JITTER * wait)
     if delay >= left or wait > LONGEST_WAIT:
         return Stop("nobody", f"everybody rests for the next {wait:.3g} s")
