@@ -17,6 +17,7 @@ from router.lab.simulation.clock import pause
 
 if TYPE_CHECKING:
     from providers.client import Limits
+    from router.config import Timeouts
     from router.lab.simulation.course import Course
     from router.lab.simulation.world import Account
     from router.lab.virtual import VirtualLoop
@@ -69,6 +70,11 @@ class SimulatedExchange:
         """True when nothing more will come."""
         return self._state == "over"
 
+    @property
+    def _text(self) -> str:
+        """What it says: as long for every number, so that a broken answer costs the same whichever it was."""
+        return f"{self._number:08} "
+
     def extend(self, total: float) -> None:
         """Let the exchange take *total* seconds from its start."""
         self._total = total
@@ -116,21 +122,6 @@ class SimulatedExchange:
         self.close()
         return []
 
-    def goes_well(self, deadline: float) -> bool:
-        """Whether the whole answer comes, and in time: *deadline* is when a stream that has begun must be over.
-
-        Then nothing happens but its first token and its end, and `arrived` says each of them.
-        """
-        course, limits, total = self.course, self._limits, self._total
-        if course.failure is not None or course.stalls or not course.tokens:
-            return False
-        begins, ends = course.first, course.end
-        if not self._streaming:
-            return (limits.headers is None or ends <= limits.headers) and (total is None or ends <= total)
-        if (limits.first_token is not None and begins > limits.first_token) or (total is not None and begins > total):
-            return False
-        return ends <= deadline and course.headers == 0.0 and not self._is_slow()
-
     def _late(self, phase: e.Phase, seconds: float) -> e.ProviderTimeout:
         message = f"nothing that says anything came for {seconds:.3g} s"
         if phase == "answer" and self._state == "rest":
@@ -160,9 +151,7 @@ class SimulatedExchange:
         return course.first + idle if self._is_slow() else inf
 
     def _is_slow(self) -> bool:
-        """Whether a stream's tokens come further apart than the policy lets it be silent."""
-        course, idle = self.course, self._limits.idle
-        return idle is not None and course.end - course.first > idle * course.tokens
+        return _is_slow(self.course, self._limits.idle)
 
     def arrived(self) -> list[Chunk] | None:
         """What was awaited has come: the chunks of it; None for a status.
@@ -179,20 +168,35 @@ class SimulatedExchange:
             return None
         if state == "first" and course.tokens:
             self._state = "rest"
-            return [Chunk(f"{self._number} ")]
+            return [Chunk(self._text)]
         if course.failure is not None:
             raise course.failure()
         # The text of a stream has all come with the first token: what matters is when.
-        text, usage = None if state == "rest" else f"{self._number} ", self.ends()
+        text, prompt = None if state == "rest" else self._text, self._prompt
+        self._state = "over"
         self.close()
-        return [Chunk(text, finish_reason="stop", usage=usage)]
-
-    def ends(self) -> Usage:
-        """The last token has come: what the answer has used."""
-        course, prompt = self.course, self._prompt
-        self.status, self._state = course.status, "over"
-        return _usage(prompt, course.tokens, prompt + course.tokens)
+        return [Chunk(text, finish_reason="stop", usage=_usage(prompt, course.tokens, prompt + course.tokens))]
 
 
 def _limit(seconds: float | None) -> float:
     return inf if seconds is None else seconds
+
+
+def _is_slow(course: Course, idle: float | None) -> bool:
+    """Whether a stream's tokens come further apart than it may be silent."""
+    return idle is not None and course.end - course.first > idle * course.tokens
+
+
+def goes_well(course: Course, times: Timeouts, limit: float, deadline: float, *, streaming: bool) -> bool:
+    """Whether the whole answer comes, and in time: an attempt may take *limit*, and once it speaks all until *deadline*.
+
+    Then nothing happens but its first token and its end.
+    """
+    if course.failure is not None or course.stalls or not course.tokens:
+        return False
+    begins, ends = course.first, course.end
+    if not streaming:
+        return ends <= limit and (times.headers is None or ends <= times.headers)
+    if begins > limit or ends > deadline or (times.first_token is not None and begins > times.first_token):
+        return False
+    return course.headers == 0.0 and not _is_slow(course, times.idle)

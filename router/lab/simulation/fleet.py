@@ -20,8 +20,8 @@ from router.lab.simulation.clock import QuickLoop, Walk, run_quickly
 from router.lab.simulation.course import expressible
 from router.lab.simulation.facts import Simulated
 from router.lab.simulation.requests import Asked, arrivals, sample
-from router.lab.simulation.routers import AtOnce, SimulatedRouter
-from router.lab.simulation.series import SUCCESS, Series
+from router.lab.simulation.routers import SimulatedRouter
+from router.lab.simulation.series import Series
 from router.lab.simulation.world import World
 from router.problems import Problem, together
 
@@ -149,21 +149,20 @@ class _Fleet:
         except RouterError as error:
             self.over(loop.clock, type(error).__name__, ())
         else:
-            if self._shortcuts and (sent := router.at_once(run)) is not None:
-                sent.goes(loop, self._well)
-            else:
+            if not (self._shortcuts and router.takes_shortcut(run, asked, streaming=self.streaming)):
                 _Request(self, router, run).goes(asked)
         if self._progress is not None and loop.clock >= self._due:
             self._progress(loop.clock)
             self._due += self._scene.width
         self._await_next()
 
-    def _well(self, sent: AtOnce) -> None:
-        self.over(sent.run.began, SUCCESS, sent.run.attempts, first=sent.first)
-
     def over(self, began: float, outcome: str, attempts: Sequence[Attempt], *, first: float | None = None) -> None:
         """A request that came at *began* is over."""
         self._series.ended(began, outcome, attempts, first=first, duration=self.loop.clock - began)
+        self._left()
+
+    def _left(self) -> None:
+        """A request is over, and counted."""
         self._under_way -= 1
         if self._all_came:
             self._look()
@@ -181,8 +180,9 @@ class _Fleet:
             asked=self._asked,
             repeats=repeats,
             rng=rng,
-            hear=self._series.hear,
+            series=self._series,
             loop=self.loop,
+            over=self._left,
         )
 
 

@@ -75,6 +75,22 @@ class Series:
         if first is not None:
             bucket.first.append(first)
 
+    def answered(self, began: float, deployment: str, usd: float | None, first: float | None, duration: float) -> None:
+        """As `ended`, for a request that its first attempt has answered."""
+        bucket = self._bucket(began)
+        bucket.requests += 1
+        bucket.attempts += 1
+        bucket.asked[deployment] += 1
+        bucket.answered[deployment] += 1
+        if usd is None:
+            bucket.unpriced += 1
+        else:
+            bucket.usd += usd
+            self.usd[deployment] += usd
+        bucket.total.append(duration)
+        if first is not None:
+            bucket.first.append(first)
+
     def _attempt(self, attempt: Attempt, bucket: Bucket) -> None:
         """Who was asked counts in the *bucket* in which it was asked."""
         name, usd = attempt.deployment, attempt.cost.usd
