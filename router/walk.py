@@ -42,7 +42,7 @@ class Walk:
     *passed*: who was passed over so far; who is put off behind all tiers may still become a candidate.
     """
 
-    __slots__ = ("_ahead", "_full", "_key", "_moved", "_nobody", "_request", "_rest", "_resting", "_rng", "_route", "_setting",
+    __slots__ = ("_ahead", "_full", "_hindered", "_key", "_moved", "_nobody", "_request", "_rest", "_resting", "_rng", "_route", "_setting",
                  "_shut", "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class Walk:
         self._nobody = True  # is a candidate so far
         self._rest: Iterable[Deployment] | None = None  # of the first tier, once its head was looked at
         self._ahead: Candidate | Excluded | None = None  # what was found there, if it is not the first candidate
+        self._hindered: Deployment | None = None  # who stood there, where something spoke against it
 
     @property
     def shut(self) -> tuple[Deployment, ...]:
@@ -98,6 +99,8 @@ class Walk:
                 if not group:
                     self._nobody, self._rest, self._ahead = False, order, None
                     return _moved(found, why) if why else found
+        else:
+            self._hindered = deployment
         self._rest = chain((deployment,), order)
         return None
 
@@ -124,7 +127,8 @@ class Walk:
         for deployment in self._members(tier):
             now = clock()
             ahead, self._ahead = self._ahead, None
-            well = standing.unhindered(deployment, tier, now)  # nearly always: then nothing else need be asked
+            # Nearly always; then nothing else need be asked.
+            well = deployment is not self._hindered and standing.unhindered(deployment, tier, now)
             if not well and self._is_put_off(deployment, now):
                 continue
             found = ahead or self._candidate(deployment)
