@@ -1,7 +1,7 @@
 """One attempt under way: what has come of it so far, what it costs, and its record.
 
 Knows how an attempt is recorded and paid, exactly once, however it ends: as a success, as a failure, or as canceled.
-Awaits nothing: what arrives is brought (`router.delivery`, or a simulation). Refuses to know what is done next.
+Awaits nothing: what arrives is brought (`router.delivery`). Refuses to know what is done next.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.config import Config, Spending
+from router.config import Affinity, Config, Spending
 from router.lab.simulation import Scene, simulate
 from router.lab.simulation import routers as lab
 from tests.lab.simulated import assumed, config, script
@@ -26,6 +26,16 @@ def made(**said: Any) -> Callable[[], Config]:
     return lambda: config(*NAMES, **said)
 
 
+def routed(**said: Any) -> Callable[[], Config]:
+    """With what a route says that is not about its policy."""
+
+    def one() -> Config:
+        plain = config(*NAMES, select="weighted")
+        return replace(plain, routes={"chat": replace(plain.routes["chat"], **said)})
+
+    return one
+
+
 CONFIGS: dict[str, Callable[[], Config]] = {
     "plain": made(),
     **{select: made(select=select) for select in ("weighted", "cheapest", "fastest", "least_busy")},
@@ -37,7 +47,10 @@ CONFIGS: dict[str, Callable[[], Config]] = {
     "recovered": made(on_interruption="recover"),
     "few a minute": made(limits={"requests_per_minute": 220, "tokens_per_minute": 220_000}),
     "few at once": made(limits={"concurrency": 16}),
+    "kept together": routed(affinity=Affinity()),
+    "on a budget": routed(budget=Spending(0.05, 3600.0)),
 }
+WHOLE_WAY = ("hedged", "held", "on a budget")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -58,7 +71,7 @@ def test_the_shorter_way_comes_to_the_same(monkeypatch, name, stream):
         short = simulate(CONFIGS[name](), scene).facts
 
     assert short == simulate(CONFIGS[name](), replace(scene, shortcuts=False)).facts
-    assert {True, False} == set(gone) or name in ("hedged", "held")
+    assert {True, False} == set(gone) or name in WHOLE_WAY
 
 
 def test_a_request_that_ends_before_it_is_sent_counts_as_what_it_is():
