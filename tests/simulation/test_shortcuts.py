@@ -10,7 +10,7 @@ import pytest
 
 from router.config import Affinity, Config, Spending
 from router.lab.simulation import Scene, simulate
-from router.lab.simulation import routers as lab
+from router.lab.simulation.shortcut import Shortcuts
 from tests.lab.simulated import assumed, config, script
 
 DOWN = script(
@@ -60,14 +60,14 @@ def test_the_shorter_way_comes_to_the_same(monkeypatch, name, stream):
     assumptions = assumed({"stream": stream, "repeats": name == "recovered"}, all={"spread": 0.8})
     scene = Scene(rate=8, seconds=100, seed=5, routers=2, faults=[DOWN], assumptions=assumptions)
     gone: list[bool] = []
-    real = lab.SimulatedRouter.takes_shortcut
+    real = Shortcuts.taken
 
-    def takes_shortcut(self: Any, *args: Any, **named: Any) -> bool:
+    def taken(self: Any, *args: Any, **named: Any) -> bool:
         gone.append(real(self, *args, **named))
         return gone[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(lab.SimulatedRouter, "takes_shortcut", takes_shortcut)
+        patch.setattr(Shortcuts, "taken", taken)
         short = simulate(CONFIGS[name](), scene).facts
 
     assert short == simulate(CONFIGS[name](), replace(scene, shortcuts=False)).facts

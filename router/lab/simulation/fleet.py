@@ -149,7 +149,7 @@ class _Fleet:
         except RouterError as error:
             self.over(loop.clock, type(error).__name__, ())
         else:
-            if not (self._shortcuts and router.takes_shortcut(run, asked, streaming=self.streaming)):
+            if not (self._shortcuts and router.shortcuts.taken(run, asked, streaming=self.streaming)):
                 _Request(self, router, run).goes(asked)
         if self._progress is not None and loop.clock >= self._due:
             self._progress(loop.clock)

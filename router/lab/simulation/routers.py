@@ -16,7 +16,7 @@ from router.lab.simulation.clock import QuickLoop
 from router.lab.simulation.exchange import SimulatedExchange
 from router.lab.simulation.requests import Asked, Remembered
 from router.lab.simulation.series import Series
-from router.lab.simulation.shortcut import Sent, Shortcuts
+from router.lab.simulation.shortcut import Shortcuts
 from router.lab.simulation.world import World
 from router.router import Router
 
@@ -53,8 +53,7 @@ class SimulatedRouter(Router):
         self._asked = {id(one.request): one for one in asked}
         self._repeats, self._texts = repeats, 0
         self._setting = replace(self._setting, translate=Remembered(self._setting.translate, tuple(asked)))
-        self._shortcuts = Shortcuts(self.health, world, series, loop, over)
-        self._sent: Sent | None = None  # what becomes of the next call, where that was asked before
+        self.shortcuts = Shortcuts(self.health, world, series, loop, over)
         self.outcome = ""
 
     # -- what is otherwise than in any other router
@@ -63,7 +62,7 @@ class SimulatedRouter(Router):
         self, call: Call, target: Deployment, request: Request, *, secret: str | None, limits: Limits
     ) -> Exchange:
         asked, name, loop, streaming = self._asked[id(request)], target.name, self._loop, call.streaming
-        sent, self._sent = self._sent, None
+        sent, self.shortcuts.sent = self.shortcuts.sent, None
         course, accounts = sent or self._world.asked(name, loop.clock, asked.prompt, asked.answer, streaming=streaming)
         if not self._repeats:
             self._texts += 1
@@ -95,14 +94,6 @@ class SimulatedRouter(Router):
             RouterError: it ends there.
         """
         return self._run(asked.request, streaming=streaming)
-
-    def takes_shortcut(self, run: Run, asked: Asked, *, streaming: bool) -> bool:
-        """Whether *run* goes the shorter way, and is on it; else `through` goes on with it, and that at once."""
-        found = self._shortcuts.taken(run, asked, streaming=streaming)
-        if found is True or found is False:
-            return found
-        self._sent = found
-        return False
 
     async def through(self, asked: Asked, run: Run, first: Callable[[], None] | None) -> None:
         """The whole way that every request goes; *first* is called with every piece of a stream, and None for none."""

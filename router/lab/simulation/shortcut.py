@@ -39,18 +39,22 @@ _usage = quick(Usage)
 
 
 class Shortcuts:
-    """What the shorter ways through one router have in common. *over* is called at the end of each, which is then counted."""
+    """What the shorter ways through one router have in common. *over* is called at the end of each, which is then counted.
 
-    __slots__ = ("_paid", "health", "loop", "over", "series", "world")
+    *sent*: what becomes of the call that is made next, where it was asked of the world before.
+    """
+
+    __slots__ = ("_paid", "health", "loop", "over", "sent", "series", "world")
 
     def __init__(self, health: Health, world: World, series: Series, loop: QuickLoop, over: Callable[[], None]) -> None:
         self.health, self.world, self.series, self.loop, self.over = health, world, series, loop, over
         self._paid: dict[tuple[str, int, int], Paid] = {}
+        self.sent: Sent | None = None
 
-    def taken(self, run: Run, asked: Asked, *, streaming: bool) -> Sent | bool:
-        """Whether *run* takes the shorter way, and is on it.
+    def taken(self, run: Run, asked: Asked, *, streaming: bool) -> bool:
+        """Whether *run* takes the shorter way, and is on it; else it has to go the whole way, and that at once.
 
-        Where its first attempt is sent, but does not go well, what becomes of it instead: then nothing was told so far.
+        Then nothing was told so far; but where its first attempt is *sent*, what becomes of it is settled.
         """
         step, plan = run.step, run.plan
         policy = plan.policy
@@ -76,7 +80,8 @@ class Shortcuts:
                 return False
         sent = course, _ = self.world.asked(target.name, now, asked.prompt, asked.answer, streaming=streaming)
         if not goes_well(course, policy.timeouts, step.limit, policy.deadline, streaming=streaming):
-            return sent
+            self.sent = sent
+            return False
         ticket = health.began(target, now, limit=step.limit, circuit=policy.circuit)
         for slot in slots:
             slot.take()
