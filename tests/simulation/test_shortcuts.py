@@ -46,7 +46,7 @@ CONFIGS: dict[str, Callable[[], Config]] = {
     "restarted": made(on_interruption="restart"),
     "recovered": made(on_interruption="recover"),
     "few a minute": made(limits={"requests_per_minute": 220, "tokens_per_minute": 220_000}),
-    "few at once": made(limits={"concurrency": 16}),
+    "few at once": made(limits={"concurrency": 20}),
     "kept together": routed(affinity=Affinity()),
     "on a budget": routed(budget=Spending(0.05, 3600.0)),
 }
