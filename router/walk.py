@@ -42,8 +42,8 @@ class Walk:
     *passed*: who was passed over so far; who is put off behind all tiers may still become a candidate.
     """
 
-    __slots__ = ("_ahead", "_full", "_hindered", "_key", "_moved", "_nobody", "_request", "_rest", "_resting", "_rng", "_route", "_setting",
-                 "_shut", "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
+    __slots__ = ("_ahead", "_full", "_hindered", "_key", "_moved", "_nobody", "_request", "_rest", "_resting", "_rng",
+                 "_route", "_setting", "_shut", "_streaming", "_terms", "_tokens", "passed")  # fmt: skip
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Walk:
         for deployment in self._members(tier):
             now = clock()
             ahead, self._ahead = self._ahead, None
-            # Nearly always; then nothing else need be asked.
+            # Nearly always: then nothing else need be asked. Of the head that was asked before.
             well = deployment is not self._hindered and standing.unhindered(deployment, tier, now)
             if not well and self._is_put_off(deployment, now):
                 continue

@@ -58,26 +58,18 @@ class Shortcuts:
         """
         step, plan = run.step, run.plan
         policy = plan.policy
-        if (
-            step.__class__ is not Try
-            or step.delay
-            or policy.hedge is not None
-            or policy.hold is not None
-            or run.reserved
-        ):
-            return False
+        if step.__class__ is not Try or step.delay or run.reserved:
+            return False  # nobody to ask, or not now; or a budget that wants to be told what it has cost
+        if policy.hedge is not None or policy.hold is not None:
+            return False  # something else may happen meanwhile
         candidate = run.candidate(step)
         target, health, now = candidate.target, self.health, run.began
         known = health.of(target)
         if known.circuit is not None and known.circuit.state != "closed":
             return False  # a probe is told of
         slots, minutes = known.places(target), known.minutes(target) if target.per_minute else ()
-        for slot in slots:
-            if slot.is_full:
-                return False
-        for minute in minutes:
-            if minute.wait(now, asked.prompt) > 0:
-                return False
+        if not _is_free(slots, minutes, now, asked.prompt):
+            return False
         sent = course, _ = self.world.asked(target.name, now, asked.prompt, asked.answer, streaming=streaming)
         if not goes_well(course, policy.timeouts, step.limit, policy.deadline, streaming=streaming):
             self.sent = sent
@@ -103,21 +95,19 @@ class Shortcuts:
         return found
 
 
-class _Shortcut:
-    """One request under way."""
+def _is_free(slots: tuple[Slots, ...], minutes: tuple[Minute, ...], now: float, tokens: int) -> bool:
+    """Whether the limits of account and deployment leave a place at once."""
+    for slot in slots:
+        if slot.is_full:
+            return False
+    return not minutes or all(minute.wait(now, tokens) <= 0 for minute in minutes)
 
-    __slots__ = (
-        "_accounts",
-        "_candidate",
-        "_course",
-        "_first",
-        "_places",
-        "_plan",
-        "_prompt",
-        "_slots",
-        "_ticket",
-        "_ways",
-    )
+
+class _Shortcut:
+    """One request under way: what it holds, until its answer is whole."""
+
+    __slots__ = ("_accounts", "_candidate", "_course", "_first", "_places", "_plan", "_prompt", "_slots", "_ticket",
+                 "_ways")  # fmt: skip
 
     def __init__(  # noqa: PLR0917  # by place: one is made for nearly every request
         self,
