@@ -158,6 +158,8 @@ class Exchange:
         self._alarm.stop()
         if response is not None:
             self._transport.leave(response, whole=whole)
+        if not whole and self._polled is not None:  # between two polls it is closed as a whole
+            self._transport.mailbox.leave(self._polled.task)
 
     @property
     def clock(self) -> Callable[[], float]:

@@ -20,6 +20,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._boxes: OrderedDict[str, deque[Mapping[str, Any]]] = OrderedDict()
         self._bells: dict[str, asyncio.Event] = {}
+        self._awaited: set[str] = set()  # also while whoever waits asks the provider himself
 
     def deliver(self, task: str, payload: Mapping[str, Any]) -> bool:
         """Put *payload* into the box of *task*; a copy of what is there already is not kept. True if somebody waits."""
@@ -32,10 +33,11 @@ class Mailbox:
         bell = self._bells.get(task)
         if bell is not None:
             bell.set()
-        return bell is not None
+        return task in self._awaited
 
     async def wait(self, task: str, seconds: float) -> Mapping[str, Any] | None:
-        """The next result for *task*, or None when none has come within *seconds*."""
+        """The next result for *task*, or None when none has come within *seconds*. It is awaited until `leave`."""
+        self._awaited.add(task)
         if not self._boxes.get(task):
             bell = self._bells[task] = asyncio.Event()
             try:
@@ -49,5 +51,10 @@ class Mailbox:
         return box.popleft() if box else None
 
     def forget(self, task: str) -> None:
-        """Nobody waits for *task* any more."""
+        """*task* has had its answer."""
         self._boxes.pop(task, None)
+        self._awaited.discard(task)
+
+    def leave(self, task: str) -> None:
+        """Whoever waited for *task* does not any more; what comes is kept for who may ask again."""
+        self._awaited.discard(task)

@@ -68,6 +68,21 @@ async def test_a_poll_that_fails_does_not_fail_the_job():
         assert ("391", 1) == (answer.content, len(answer.attempts))
 
 
+async def test_a_webhook_that_comes_during_a_poll_is_awaited_too():
+    """Whoever asks is on the wire just then, and reads what was brought once he has his answer; afterwards nobody waits."""
+    async with emulate("runware", processing_polls=10_000, latency=0.2) as emulator:
+        row = config(emulator, webhook="https://example.com/hook?token=t")
+        async with Router.open(row) as router:
+            waiting = asyncio.ensure_future(router.complete(request()))
+            task = await polled(emulator, times=1)
+            payload = {"taskType": "textInference", "taskUUID": task, "text": "391", "finishReason": "stop"}
+            during = router.deliver(payload)
+            answer = await waiting
+
+            assert (True, False) == (during, router.deliver(payload))
+            assert "391" == answer.content
+
+
 async def test_a_webhook_completes_the_waiting_request():
     """Also when it comes twice; and one for nobody says so."""
     async with emulate("runware", processing_polls=10_000) as emulator:
